@@ -71,7 +71,7 @@ COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0020', '…' $$;
+    AS $$ select '0021', '…' $$;
 
 COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of our tables, and a digest of the functions and views that are installed.';
 
@@ -303,7 +303,7 @@ end $$;
 
 COMMENT ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) IS 'Limits a watch, all watches of a table, or all watches to a number of rows per second, over all sidecars together. NULL removes the limit. Returns how many watches it changed.';
 
-CREATE FUNCTION sidecar_internal.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass, unreadable bigint)
+CREATE FUNCTION sidecar_internal.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass, unreadable bigint, outdated bigint, retrying bigint, health text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
@@ -315,6 +315,7 @@ declare
     ledger record;
     queue record;
     unknown bigint;
+    since_gen bigint;
     builds constant jsonb := sidecar_internal.running_builds();
     knows_vectors constant boolean := sidecar_internal.pgvector_fault() is null;
 begin
@@ -329,29 +330,35 @@ begin
                 select c.n, c.estimated into rows, estimated from sidecar_internal.count_rows(w.relation, exact) c;
                 query := case when knows_vectors then sidecar_internal.search_statement(w) end;
             end if;
-            ledger := sidecar_internal.count_ledger(w, exact);
-            queue := sidecar_internal.count_queue(w);
+            since_gen := (select s.start_gen from sidecar_internal.scans s
+                          where s.watch_id = w.id and s.purpose = 'backfill' and s.force and s.finished_at is null);
+            ledger := sidecar_internal.count_ledger(w, exact, since_gen);
+            queue := sidecar_internal.count_queue(w, since_gen);
             if queue.is_emptied or sidecar_internal.companion_is_gone(w) then
                 ledger.entries := 0; ledger.empty := 0; ledger.failed := 0; ledger.truncated := 0; ledger.unreadable := 0;
+                ledger.updates := 0; ledger.outdated := 0; ledger.retrying := 0; queue.outdated := 0; queue.retrying := 0;
             end if;
             embedded := ledger.entries - ledger.empty - ledger.failed;
             empty := ledger.empty; failed := ledger.failed; truncated := ledger.truncated; unreadable := ledger.unreadable;
+            outdated := least(embedded, ledger.outdated + queue.outdated);
+            retrying := least(failed, ledger.retrying + queue.retrying);
             -- A row that is neither in the ledger nor in the queue is still to be read by the backfill. After that only the
             -- queue counts: the difference of two estimates would never settle at 0.
             unknown := case when exact and rows is not null then sidecar_internal.count_unknown(w) end;
-            pending := case when unknown is not null then unknown + queue.updates
+            pending := case when unknown is not null then unknown + ledger.updates + queue.updates
                 when exists (select from sidecar_internal.scans s
                              where s.watch_id = w.id and s.purpose in ('clear', 'backfill') and s.finished_at is null)
-                    then greatest(rows - ledger.entries, queue.keys - queue.updates) + queue.updates
+                    then greatest(rows - ledger.entries, queue.keys - queue.known) + ledger.updates + queue.updates
                 when queue.is_emptied then greatest(rows, queue.keys)
                 else queue.keys + queue.truncates end;
             estimated := estimated or ledger.estimated or queue.estimated;
             oldest_pending := clock_timestamp() - queue.oldest;
-            coverage := case when rows > empty then round(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
+            coverage := case when rows > empty then trunc(100.0 * least(1, embedded::numeric / (rows - empty)), 1) end;
             lag_ms := (select round(p.lag_ms::numeric, 1) from sidecar_internal.progress p where p.watch_id = w.id);
             index := sidecar_internal.index_of(w, builds);
             index_statement := case when rows is not null and knows_vectors then sidecar_internal.index_statement(w) end;
-            state := sidecar_internal.state_of(w, pending);
+            state := sidecar_internal.state_of(w, pending, failed - retrying);
+            health := sidecar_internal.health_of(state, index, pending, failed - retrying);
         exception when undefined_table or syntax_error then
             -- A table was dropped after the snapshot of this statement; its regclass prints as a number.
             raise warning 'watch % is left out: %', w.id, sqlerrm;
@@ -386,8 +393,11 @@ CREATE VIEW sidecar.status AS
     index_statement,
     rows_per_s,
     companion_view,
-    unreadable
-   FROM sidecar_internal.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view, unreadable);
+    unreadable,
+    outdated,
+    retrying,
+    health
+   FROM sidecar_internal.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view, unreadable, outdated, retrying, health);
 
 COMMENT ON VIEW sidecar.status IS 'Active watches: state, progress, index and query of each. Numbers of large tables are estimates; see sidecar.status_exact.';
 
@@ -395,7 +405,7 @@ COMMENT ON COLUMN sidecar.status.state IS 'What the watch is doing, or why it do
 
 COMMENT ON COLUMN sidecar.status.rows IS 'Rows of the table.';
 
-COMMENT ON COLUMN sidecar.status.embedded IS 'Rows that have their vector.';
+COMMENT ON COLUMN sidecar.status.embedded IS 'Rows that have a vector.';
 
 COMMENT ON COLUMN sidecar.status.pending IS 'Rows that are still to be embedded, or embedded again.';
 
@@ -403,9 +413,9 @@ COMMENT ON COLUMN sidecar.status.failed IS 'Rows that cannot be embedded: see si
 
 COMMENT ON COLUMN sidecar.status.empty IS 'Rows without content; their vector is NULL.';
 
-COMMENT ON COLUMN sidecar.status.truncated IS 'Texts that were longer than the model reads.';
+COMMENT ON COLUMN sidecar.status.truncated IS 'Texts that are longer than the model reads: their ends have no part in the vectors. See sidecar.truncated_texts.';
 
-COMMENT ON COLUMN sidecar.status.coverage IS 'Percentage of the rows with content that are embedded.';
+COMMENT ON COLUMN sidecar.status.coverage IS 'Percentage of the rows with content that have a vector, an outdated one or not.';
 
 COMMENT ON COLUMN sidecar.status.oldest_pending IS 'How long the oldest pending change has waited.';
 
@@ -423,7 +433,13 @@ COMMENT ON COLUMN sidecar.status.watch_id IS 'Number of the watch, as in sidecar
 
 COMMENT ON COLUMN sidecar.status.index_statement IS 'What an owner has to run to build the index; NULL if nothing is left to do.';
 
-COMMENT ON COLUMN sidecar.status.unreadable IS 'Texts of which the tokenizer of the model knows hardly a word.';
+COMMENT ON COLUMN sidecar.status.unreadable IS 'Texts of which the tokenizer of the model knows hardly a word. See sidecar.unreadable_texts.';
+
+COMMENT ON COLUMN sidecar.status.outdated IS 'Of the embedded rows, those that are pending: they keep their present vector until they are embedded again.';
+
+COMMENT ON COLUMN sidecar.status.retrying IS 'Of the failed rows, those that are pending: they changed, or were retried.';
+
+COMMENT ON COLUMN sidecar.status.health IS 'problem (rows are not embedded until somebody acts), warning (rows failed, the watch is paused, or its index cannot be built), working or ok.';
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE sql STABLE
@@ -431,6 +447,15 @@ CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.st
     AS $$ select * from sidecar_internal.status_of(relation, true) $$;
 
 COMMENT ON FUNCTION sidecar.status_exact(relation regclass) IS 'sidecar.status with every number counted instead of estimated, for one table or (NULL) all.';
+
+CREATE FUNCTION sidecar.truncated_texts(relation regclass, target text DEFAULT NULL::text, max_rows integer DEFAULT 1000) RETURNS TABLE(key jsonb, embedded_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select t.key, t.embedded_at from sidecar_internal.texts_with('truncated', relation, target, max_rows) t
+$$;
+
+COMMENT ON FUNCTION sidecar.truncated_texts(relation regclass, target text, max_rows integer) IS 'Rows of a watch whose text is longer than the model reads: its end has no part in the vector. In the order of the key, max_rows (NULL: all) at most.';
 
 CREATE FUNCTION sidecar.uninstall(force boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
@@ -477,6 +502,15 @@ begin
 end $$;
 
 COMMENT ON FUNCTION sidecar.uninstall(force boolean) IS 'Removes schemas sidecar and sidecar_internal and our triggers. The vectors stay. force => true does it while a sidecar is running.';
+
+CREATE FUNCTION sidecar.unreadable_texts(relation regclass, target text DEFAULT NULL::text, max_rows integer DEFAULT 1000) RETURNS TABLE(key jsonb, embedded_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select t.key, t.embedded_at from sidecar_internal.texts_with('unreadable', relation, target, max_rows) t
+$$;
+
+COMMENT ON FUNCTION sidecar.unreadable_texts(relation regclass, target text, max_rows integer) IS 'Rows of a watch with a text of which the tokenizer of the model knows hardly a word, so that its vector says little. In the order of the key, max_rows (NULL: all) at most.';
 
 CREATE FUNCTION sidecar.unwatch(relation regclass, target text DEFAULT NULL::text, drop_target boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
@@ -1142,10 +1176,10 @@ CREATE FUNCTION sidecar_internal.count_leaf_indexes(w sidecar_internal.watches, 
         from sidecar_internal.tree_of(coalesce(w.companion, w.relation)) t where t.is_leaf and t.parent is not null;
 $$;
 
-CREATE FUNCTION sidecar_internal.count_ledger(w sidecar_internal.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT unreadable bigint, OUT estimated boolean) RETURNS record
+CREATE FUNCTION sidecar_internal.count_ledger(w sidecar_internal.watches, exact boolean, since_gen bigint DEFAULT NULL::bigint, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT unreadable bigint, OUT updates bigint, OUT outdated bigint, OUT retrying bigint, OUT estimated boolean) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
     ledger constant regclass := format('sidecar_internal.ledger_%s', w.id);
     pages constant double precision := pg_relation_size(ledger) / current_setting('block_size')::integer;
@@ -1158,28 +1192,35 @@ begin
     if not estimated then
         execute format('select count(l.content_hash), count(*) filter (where l.content_hash = ''empty''),
                                count(*) filter (where l.content_hash = ''failed''), count(*) filter (where l.truncated),
-                               count(*) filter (where l.unreadable) from %s l', ledger)
-            into entries, empty, failed, truncated, unreadable;
+                               count(*) filter (where l.unreadable), count(l.content_hash) filter (where l.gen <= $1),
+                               count(l.vector_digest) filter (where l.gen <= $1),
+                               count(*) filter (where l.gen <= $1 and l.content_hash = ''failed'') from %s l', ledger)
+            into entries, empty, failed, truncated, unreadable, updates, outdated, retrying using since_gen;
         return;
     end if;
     share := least(1, 256 / pages);
     execute format('select count(*) as rows, count(*) filter (where l.truncated) as truncated, count(*) filter (where l.unreadable) as unreadable,
-                           count(*) filter (where l.content_hash = ''empty'') as empty
-                    from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample;
+                           count(*) filter (where l.content_hash = ''empty'') as empty, count(l.content_hash) filter (where l.gen <= $1) as updates,
+                           count(l.vector_digest) filter (where l.gen <= $1) as outdated,
+                           count(*) filter (where l.gen <= $1 and l.content_hash = ''failed'') as retrying
+                    from %s l tablesample system (%s) repeatable (0)', ledger, 100 * share) into sample using since_gen;
     execute format('select count(*) from (select from %s l where l.content_hash is null limit 100000) x', ledger) into tombstones;
     entries := (sidecar_internal.count_rows(ledger, false)).n - tombstones;
     truncated := least(entries, round(sample.truncated / share));
     unreadable := least(entries, round(sample.unreadable / share));
+    updates := least(entries, round(sample.updates / share));
+    outdated := least(entries, round(sample.outdated / share));
     failed := (select count(*) from sidecar_internal.failures d where d.watch_id = w.id);
     if pg_relation_size(exceptions) < 1024 * 1024 then
         execute format('select count(*) filter (where l.content_hash = ''empty'') from %s l where octet_length(l.content_hash) < 32', ledger) into empty;
     else
         empty := least(entries, round(sample.empty / share));
     end if;
+    retrying := least(failed, round(sample.retrying / share));
     entries := greatest(entries, empty + failed);
-end $$;
+end $_$;
 
-CREATE FUNCTION sidecar_internal.count_queue(w sidecar_internal.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean, OUT truncates bigint, OUT is_emptied boolean) RETURNS record
+CREATE FUNCTION sidecar_internal.count_queue(w sidecar_internal.watches, since_gen bigint DEFAULT NULL::bigint, OUT keys bigint, OUT known bigint, OUT updates bigint, OUT outdated bigint, OUT retrying bigint, OUT oldest timestamp with time zone, OUT estimated boolean, OUT truncates bigint, OUT is_emptied boolean) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -1191,6 +1232,7 @@ begin
     estimated := false;
     truncates := 0;
     is_emptied := false;
+    known := 0; updates := 0; outdated := 0; retrying := 0;
     -- Most queues are empty, and planning the statements below costs more than this test.
     bytes := pg_relation_size(format('sidecar_internal.events_%s', w.id)) + pg_relation_size(format('sidecar_internal.delayed_%s', w.id));
     if bytes > 0 then
@@ -1198,19 +1240,17 @@ begin
     end if;
     if not is_busy then
         keys := 0;
-        updates := 0;
         return;
     end if;
     if sidecar_internal.key_fault(w) is not null then  -- its keys cannot be compared with the ledger's
-        execute format('select count(q.k1), 0, min(q.enqueued_at) from (
+        execute format('select count(q.k1), min(q.enqueued_at) from (
                             select %2$s, min(enqueued_at) as enqueued_at from (select %2$s, enqueued_at from sidecar_internal.events_%1$s
                                 union all select %2$s, enqueued_at from sidecar_internal.delayed_%1$s) e group by %2$s) q', w.id, k)
-            into keys, updates, oldest;
+            into keys, oldest;
         return;
     end if;
     if bytes > 16 * 1024 * 1024 then
         keys := (sidecar_internal.count_rows(format('sidecar_internal.events_%s', w.id), false)).n + (sidecar_internal.count_rows(format('sidecar_internal.delayed_%s', w.id), false)).n;
-        updates := 0;
         estimated := true;
         execute format('select e.enqueued_at from sidecar_internal.events_%s e order by e.gen limit 1', w.id) into oldest;
         return;
@@ -1218,13 +1258,15 @@ begin
     -- A TRUNCATE is an event without a key. Until it is processed the ledger describes vectors that are gone.
     execute format('select count(*), coalesce(bool_or(e.force), false) from sidecar_internal.events_%s e where e.k1 is null', w.id)
         into truncates, is_emptied;
-    execute format('select count(q.k1), count(l.gen), min(q.enqueued_at)
+    execute format('select count(q.k1), count(l.gen), count(*) filter (where l.is_above), count(*) filter (where l.is_above and l.vector_digest is not null),
+                           count(*) filter (where l.is_above and l.content_hash = ''failed''), min(q.enqueued_at)
                     from (select %2$s, min(enqueued_at) as enqueued_at
                           from (select %2$s, enqueued_at from sidecar_internal.events_%1$s
                                 union all select %2$s, enqueued_at from sidecar_internal.delayed_%1$s) e
                           group by %2$s) q
-                    left join (select %2$s, gen from sidecar_internal.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
-        into keys, updates, oldest;
+                    left join (select %2$s, gen, content_hash, vector_digest, ($1 is null or gen > $1) as is_above
+                               from sidecar_internal.ledger_%1$s where content_hash is not null) l using (%2$s)', w.id, k)
+        into keys, known, updates, outdated, retrying, oldest using since_gen;
 end $_$;
 
 CREATE FUNCTION sidecar_internal.count_rows(relation regclass, exact boolean, OUT n bigint, OUT estimated boolean) RETURNS record
@@ -2361,6 +2403,18 @@ CREATE FUNCTION sidecar_internal.has_view(w sidecar_internal.watches) RETURNS bo
                    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
                    where r.ev_class = w.companion_view and d.refobjid in (w.relation, w.companion)
                    having count(distinct d.refobjid) = 2);
+$$;
+
+CREATE FUNCTION sidecar_internal.health_of(state text, index text, pending bigint, failed bigint) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case
+        when state ~ '^(broken|denied|waiting for a sidecar)' then 'problem'
+        when state = 'no sidecar is running' then case when pending > 0 then 'problem' else 'warning' end
+        when state = 'paused' or failed > 0 or index ~ '^(building failed|invalid)' then 'warning'
+        when state <> 'up to date' or index ~ '^building' then 'working'
+        else 'ok' end;
 $$;
 
 CREATE FUNCTION sidecar_internal.highest_generation(queue text) RETURNS bigint
@@ -3741,10 +3795,11 @@ CREATE FUNCTION sidecar_internal.start_scan(watch_id integer, purpose text, forc
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    insert into sidecar_internal.scans (watch_id, purpose, force) values (watch_id, purpose, force)
+    insert into sidecar_internal.scans (watch_id, purpose, force, start_gen)
+        values (watch_id, purpose, force, pg_sequence_last_value('sidecar_internal.generation'))
     on conflict (watch_id, purpose) do update
         set last_key = null, phase = 'rows', force = excluded.force or (scans.force and scans.finished_at is null),
-            started_at = now(), finished_at = null, passed_by = '{}', rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
+            started_at = now(), finished_at = null, start_gen = excluded.start_gen, passed_by = '{}', rows_seen = 0, bytes_seen = 0, found = 0, next_page_at = '-infinity';
 $$;
 
 CREATE FUNCTION sidecar_internal.start_sweeps(watch_ids integer[], interval_s double precision) RETURNS bigint
@@ -3805,7 +3860,7 @@ begin
     return saved.id;
 end $$;
 
-CREATE FUNCTION sidecar_internal.state_of(w sidecar_internal.watches, pending bigint) RETURNS text
+CREATE FUNCTION sidecar_internal.state_of(w sidecar_internal.watches, pending bigint, failed bigint DEFAULT 0) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3834,7 +3889,8 @@ begin
         when scan = 'verify' then (select format('verifying: %s rows compared, %s differ', s.rows_seen, s.found)
                                    from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'verify')
         when pending > 0 then 'catching up'
-        else coalesce(sidecar_internal.index_trouble(w), 'up to date') end;
+        else coalesce(sidecar_internal.index_trouble(w),
+                      'up to date' || case when failed > 0 then format(', but %s failed', case failed when 1 then '1 row' else failed || ' rows' end) else '' end) end;
 end $$;
 
 CREATE FUNCTION sidecar_internal.state_of_row(watch_id integer, key jsonb, OUT state text, OUT reason text) RETURNS record
@@ -3966,6 +4022,30 @@ begin
     end if;
     return false;
 end $$;
+
+CREATE FUNCTION sidecar_internal.texts_with(flag text, relation regclass, target text, max_rows integer) RETURNS TABLE(key jsonb, embedded_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, YMD'
+    SET "IntervalStyle" TO 'postgres'
+    SET "TimeZone" TO 'UTC'
+    SET lc_monetary TO 'C'
+    AS $_$
+declare
+    w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    ledger constant regclass := format('sidecar_internal.ledger_%s', w.id);
+begin
+    if max_rows < 1 then
+        raise exception 'max_rows is %', max_rows using errcode = 'invalid_parameter_value', hint = 'Give a number above 0, or NULL for all.';
+    elsif not has_table_privilege(ledger, 'select') then
+        raise exception 'permission denied to list rows of %', w.relation using errcode = 'insufficient_privilege',
+            hint = format('sidecar.status counts them. To list them, connect as %s, which installed the sidecar, or as a role of a sidecar.',
+                          sidecar_internal.installer());
+    end if;
+    return query execute format('select jsonb_build_object(%s), l.embedded_at from %s l where l.%I and l.content_hash is not null order by %s limit $1',
+                                sidecar_internal.key_fields(w, 'l'), ledger, flag, sidecar_internal.for_each_key(w.key_columns, null, 'l.k%1$s'))
+        using max_rows;
+end $_$;
 
 CREATE FUNCTION sidecar_internal.tree_of(relation regclass, OUT home regclass, OUT parent regclass, OUT is_leaf boolean, OUT level integer) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -4402,6 +4482,7 @@ CREATE TABLE sidecar_internal.scans (
     next_page_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     phase text DEFAULT 'rows'::text NOT NULL,
     passed_by text[] DEFAULT '{}'::text[] NOT NULL,
+    start_gen bigint,
     CONSTRAINT scans_phase_check CHECK ((phase = ANY (ARRAY['rows'::text, 'entries'::text, 'vectors'::text]))),
     CONSTRAINT scans_purpose_check CHECK ((purpose = ANY (ARRAY['clear'::text, 'move'::text, 'backfill'::text, 'sweep'::text, 'verify'::text])))
 );
@@ -4552,7 +4633,11 @@ REVOKE ALL ON FUNCTION sidecar_internal.status_of(only_relation regclass, exact 
 
 REVOKE ALL ON FUNCTION sidecar.status_exact(relation regclass) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.truncated_texts(relation regclass, target text, max_rows integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.uninstall(force boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.unreadable_texts(relation regclass, target text, max_rows integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.unwatch(relation regclass, target text, drop_target boolean) FROM PUBLIC;
 
@@ -4620,9 +4705,9 @@ REVOKE ALL ON FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal
 
 REVOKE ALL ON FUNCTION sidecar_internal.count_leaf_indexes(w sidecar_internal.watches, OUT leaves bigint, OUT built bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.count_ledger(w sidecar_internal.watches, exact boolean, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT unreadable bigint, OUT estimated boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.count_ledger(w sidecar_internal.watches, exact boolean, since_gen bigint, OUT entries bigint, OUT empty bigint, OUT failed bigint, OUT truncated bigint, OUT unreadable bigint, OUT updates bigint, OUT outdated bigint, OUT retrying bigint, OUT estimated boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.count_queue(w sidecar_internal.watches, OUT keys bigint, OUT updates bigint, OUT oldest timestamp with time zone, OUT estimated boolean, OUT truncates bigint, OUT is_emptied boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.count_queue(w sidecar_internal.watches, since_gen bigint, OUT keys bigint, OUT known bigint, OUT updates bigint, OUT outdated bigint, OUT retrying bigint, OUT oldest timestamp with time zone, OUT estimated boolean, OUT truncates bigint, OUT is_emptied boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.count_rows(relation regclass, exact boolean, OUT n bigint, OUT estimated boolean) FROM PUBLIC;
 
@@ -4729,6 +4814,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, 
 REVOKE ALL ON FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.has_view(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.health_of(state text, index text, pending bigint, failed bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.highest_generation(queue text) FROM PUBLIC;
 
@@ -4892,7 +4979,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.start_sweeps(watch_ids integer[], interv
 
 REVOKE ALL ON FUNCTION sidecar_internal.start_watch(wanted sidecar_internal.watches, former sidecar_internal.watches, companion_name text, limits record) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.state_of(w sidecar_internal.watches, pending bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.state_of(w sidecar_internal.watches, pending bigint, failed bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.state_of_row(watch_id integer, key jsonb, OUT state text, OUT reason text) FROM PUBLIC;
 
@@ -4903,6 +4990,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.structure_fault(w sidecar_internal.watch
 REVOKE ALL ON FUNCTION sidecar_internal.sync_companion(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.target_is_missing(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.texts_with(flag text, relation regclass, target text, max_rows integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.tree_of(relation regclass, OUT home regclass, OUT parent regclass, OUT is_leaf boolean, OUT level integer) FROM PUBLIC;
 
