@@ -103,9 +103,9 @@ site: $(STAMP) ## Write the docs site to site/ (open site/index.html); a link th
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 .PHONY: bench
-bench: $(STAMP) ## Measure every figure of the README
+bench: $(STAMP) ## Measure every figure of docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
-	$(BIN)/python -m benchmarks.readme_tables
+	$(BIN)/python -m benchmarks.tables
 
 .PHONY: schema
 schema: $(STAMP) ## Write tests/schema.sql anew

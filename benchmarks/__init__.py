@@ -1,1 +1,1 @@
-"""Measures the figures of the README: `make bench`."""
+"""Measures the figures of docs/benchmarks.md: `make bench`."""

@@ -1,4 +1,4 @@
-"""`make bench`: measures the figures of the README, prints them as a table and writes them as JSON."""
+"""`make bench`: measures the figures of docs/benchmarks.md, prints them as a table and writes them as JSON."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PARTS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measures every figure of the README on an embedded Postgres.")
+    parser = argparse.ArgumentParser(description="Measures every figure of docs/benchmarks.md on an embedded Postgres.")
     parser.add_argument("parts", nargs="*", default=PARTS, help=f"which of: {', '.join(PARTS)}; default: all")
     parser.add_argument(
         "--json", type=Path, default=Path("benchmarks/figures.json"), help="where the figures are written"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,10 +25,14 @@ from sidecar.embedded_postgres.cluster import stored_version
 from sidecar.embedded_postgres.server import EmbeddedPostgres
 from tests.e2e.demo_process import Demo, demo_process, sidecar_command
 from tests.e2e.terminal import Terminal
+from tests.integration.recipes.page import Page
+from tests.named_tests import ROOT
 from tests.ports import find_free_port
 from tests.servers import open_directory
+from tests.waiting import wait_until
 
 NAME = "a lighthouse on a cliff above a stormy sea"
+UNTIL_EMBEDDED = "sidecar status products --follow --until-embedded"
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +53,25 @@ def demo(directory: Path, postgres_version: str) -> Iterator[Demo]:
 def db(demo: Demo) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     with psycopg.connect(demo.database_url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
         yield connection
+
+
+@contextmanager
+def uvicorn(app: str, port: int, directory: Path, **environment: str) -> Iterator[str]:
+    """Serves `app` of a program in `directory`; gives its URL once it answers."""
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning"]
+    with subprocess.Popen(command, cwd=directory, env={**os.environ, **environment}) as process:
+        try:
+            wait_until(lambda: is_served(port) or process.poll() is not None, f"{app} to answer", timeout_s=20)
+            assert process.poll() is None
+            yield url
+        finally:
+            process.terminate()
+
+
+def is_served(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def png() -> bytes:
@@ -127,6 +155,34 @@ def test_the_address_for_a_browser_shows_the_documentation(demo: Demo) -> None:
     address = demo.output.partition("In a browser: ")[2].splitlines()[0]
     answer = httpx.get(address, headers={"Accept": "text/html"}, follow_redirects=True, timeout=30)
     assert (answer.status_code, answer.url.path) == (200, "/docs")
+
+
+def test_the_readmes_table_of_your_own_is_searched_as_written(demo: Demo, tmp_path: Path) -> None:
+    readme = Page(str(ROOT / "README.md"), tmp_path, demo.database_url, demo.service_url)
+    readme.follow(below="## Your own table", until="```sh\npython search.py")
+    readme.run(UNTIL_EMBEDDED)
+    printed = readme.run('python search.py "pot of tea"')
+    assert len(printed.splitlines()) == 5
+    assert printed.startswith("teapot\n")
+    readme.run('psql "$DATABASE_URL" -c "drop table products"')
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+def test_the_tutorial_works_as_written(demo: Demo, tmp_path: Path) -> None:
+    port = find_free_port()
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").replace("8000", str(port))
+    (tmp_path / "mine.png").write_bytes(png())
+    (tmp_path / "tutorial.md").write_text(text, encoding="utf-8")
+    page = Page(str(tmp_path / "tutorial.md"), tmp_path, demo.database_url, demo.service_url)
+    page.follow(below="## 1.", until="```sh\npython -m uvicorn")
+    with uvicorn("shop:app", port, tmp_path, DATABASE_URL=demo.database_url, SIDECAR_URL=demo.service_url) as url:
+        page.follow(below="What it finds can be read", until="## Where next")
+        hostile = httpx.get(url, params={"q": "<script>alert(1)</script>", "shelf": '"><b>'}).text
+        assert "<script>" not in hostile
+        assert "<b>" not in hostile
+        assert httpx.get(url, params={"like": "0"}).status_code == 200
+        assert httpx.get(f"{url}/photo/0").status_code == 404
+    page.run('psql "$DATABASE_URL" -c "drop table products"')
 
 
 @pytest.mark.parametrize(

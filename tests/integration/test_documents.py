@@ -12,7 +12,7 @@ from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import running_ingest
 
 ROOT = Path(__file__).parents[2]
-SQL_BLOCK = re.compile(r"^```sql\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SQL_BLOCK = re.compile(r"^ *```sql\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
 def sql_blocks(document: str, below: str) -> list[str]:
@@ -25,9 +25,9 @@ def sql_blocks(document: str, below: str) -> list[str]:
 @pytest.mark.parametrize(
     ("document", "below", "blocks"),
     [
-        ("README.md", "## Three uses", 3),
         ("docs/sql.md", "# SQL", 7),
         ("docs/changing-tables.md", "# Changing watched tables", 8),
+        ("docs/moving-from-pgai.md", "## In what order", 3),
     ],
 )
 async def test_sql_blocks_run_in_order_beside_a_running_sidecar(
@@ -48,5 +48,5 @@ def test_every_make_target_of_the_readme_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = set(re.findall(r"(?:^|`)make ([a-z]+)\b", readme, re.MULTILINE))
-    assert targets >= {"run", "test", "check", "bench"}
+    assert targets >= {"run", "check"}
     assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []

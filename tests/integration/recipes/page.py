@@ -1,4 +1,4 @@
-"""Runs the blocks of a page of docs/recipes.
+"""Runs the blocks of a page, such as those of docs/recipes.
 
 ```sql      is run in the database, or is a file if its first line names one
 ```sh       is run in the directory of the page's files
@@ -31,7 +31,10 @@ def _default_environment() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Page `name` of docs/recipes, followed in `directory`. Directories in `programs` come first in PATH."""
+    """A page, followed in `directory`. Directories in `programs` come first in PATH.
+
+    `name` is the file's in docs/recipes, or the path of another page.
+    """
 
     name: str
     directory: Path

@@ -1,4 +1,4 @@
-"""Writes the README's tables of figures from benchmarks/figures.json: `python -m benchmarks.readme_tables`."""
+"""Writes the tables of docs/benchmarks.md from benchmarks/figures.json: `python -m benchmarks.tables`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).parents[1]
-README = _ROOT / "README.md"
+PAGE = _ROOT / "docs" / "benchmarks.md"
 FIGURES = _ROOT / "benchmarks" / "figures.json"
-_BEGIN, _END = "## Figures\n", "`make bench` measures them again"
+_BEGIN, _END = "## Rows and requests\n", "`make bench` measures them again"
 
 # Figures of the serving part that are shown although they have no target, for comparison; figures.json has the rest.
 _SERVING_WITHOUT_TARGET = {
@@ -31,7 +31,7 @@ _SERVING_WITHOUT_TARGET = {
 }
 
 
-def readme_tables(report: dict[str, Any]) -> str:
+def tables(report: dict[str, Any]) -> str:
     """The text of the section between its heading and the sentence about `make bench`."""
     rows = [figure for figure in report["figures"] if figure["part"] != "serving"]
     serving = [figure for figure in report["figures"] if figure["part"] == "serving"]
@@ -74,9 +74,9 @@ def _format(value: float) -> str:
 
 
 def _write() -> None:
-    text = README.read_text()
+    text = PAGE.read_text()
     begin, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
-    README.write_text(text[:begin] + readme_tables(json.loads(FIGURES.read_text())) + text[end:])
+    PAGE.write_text(text[:begin] + tables(json.loads(FIGURES.read_text())) + text[end:])
 
 
 if __name__ == "__main__":
