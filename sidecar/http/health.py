@@ -167,8 +167,8 @@ class HealthEndpoints:
                 database=database,
                 database_detail=detail,
                 database_gone_since=self._outage.since,
-                summary=summary and summary.text,
-                health=summary and summary.health,
+                summary=None if summary is None else summary.text,
+                health=None if summary is None else summary.health,
                 watches=watches,
                 objectives=self._objectives.report(),
             )

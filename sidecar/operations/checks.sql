@@ -271,6 +271,19 @@ select 'warning' as severity, format('%s.%I', f.relation, f.target) as subject,
        concat_ws(E'\n', f.rows_statement, f.retry_statement) as remedy, 'psql' as run_in
 from sidecar.failures_by_reason f
 
+-- name: texts
+-- Texts that are longer than the model reads, or of which it knows hardly a word. Counts of large tables are estimates.
+select 'note' as severity, format('%s.%I', w.relation, w.target) as subject,
+       format('%s of %s texts are %s', t.n, l.entries - l.empty - l.failed, t.what) as what, t.why, format('%s(%L, %L);', t.listing, w.relation, w.target) as remedy,
+       'psql' as run_in
+from sidecar_internal.watches w cross join lateral sidecar_internal.count_ledger(w, false) l
+cross join lateral (values
+    (l.truncated, 'longer than the model reads', 'the end of such a text has no part in its vector; split long texts into rows of their own, or put what matters first',
+     'select * from sidecar.truncated_texts'),
+    (l.unreadable, 'in words that the model does not know', 'searches hardly tell such texts apart; a model for their language would', 'select * from sidecar.unreadable_texts')
+) t(n, what, why, listing)
+where w.unwatched_at is null and w.kind = 'text' and t.n > 0
+
 -- name: sidecars
 -- No sidecar has had a heartbeat within 30 s.
 select 'warning' as severity, 'sidecars' as subject, 'no sidecar is running on this database' as what,

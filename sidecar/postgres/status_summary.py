@@ -40,22 +40,25 @@ def summarize(watches: Sequence[WatchStatus]) -> Summary:
         return Summary("Nothing is watched.", "ok")
     health = min((watch.health for watch in watches), key=_BY_SEVERITY.index)
     if health == "ok":
-        rows = sum(watch.rows or 0 for watch in watches)
+        row_count = sum(watch.rows or 0 for watch in watches)
         about = "about " if any(watch.estimated for watch in watches) else ""
         return Summary(
-            f"Everything is up to date: {_count(len(watches), 'watch', 'watches')}, {about}{rows:,} rows.", health
+            f"Everything is up to date: {_count(len(watches), 'watch', 'watches')}, {about}{row_count:,} rows.", health
         )
-    pending, failed = sum(watch.pending or 0 for watch in watches), sum(watch.failed for watch in watches)
-    rows = ", ".join(
-        [f"{pending:,} {'row is' if pending == 1 else 'rows are'} pending"] * bool(pending)
-        + [f"{failed:,} {'row has' if failed == 1 else 'rows have'} failed"] * bool(failed)
-    )
-    what = (
-        f"{_count(len(watches), 'watch', 'watches')}: {_describe_states(watches)}" + (f"; {rows}" if rows else "") + "."
-    )
+    states, rows = _describe_states(watches), _describe_rows(watches)
+    if states == _PHRASES["no sidecar"]:
+        return Summary(f"No sidecar is running, so nothing is embedded{rows and f': {rows}'}.", health)
+    what = f"{_count(len(watches), 'watch', 'watches')}: {states}{rows and f'; {rows}'}."
     if any(watch.state == "no sidecar is running" for watch in watches):
         what = f"No sidecar is running, so nothing is embedded. {what}"
     return Summary(what, health)
+
+
+def _describe_rows(watches: Sequence[WatchStatus]) -> str:
+    pending, failed = sum(watch.pending or 0 for watch in watches), sum(watch.failed for watch in watches)
+    parts = [f"{_count(pending, 'row is', 'rows are')} pending"] if pending else []
+    parts += [f"{_count(failed, 'row has', 'rows have')} failed"] if failed else []
+    return ", ".join(parts)
 
 
 def _describe_states(watches: Sequence[WatchStatus]) -> str:

@@ -25,9 +25,10 @@ def test_without_a_watch_status_shows_how_to_start(db: Db, command_line: Command
 def test_status_shows_every_watch(watched: Db, command_line: CommandLine) -> None:
     fail_rows(watched, not_a_picture=2)
     text = command_line.succeed("status")
-    assert text.splitlines()[0] == "products.e: no sidecar is running"
+    summary = "No sidecar is running, so nothing is embedded: 2 rows are pending, 1 row has failed."
+    assert text.splitlines()[:3] == [summary, "", "products.e: no sidecar is running"]
     assert "3: 0 embedded (0 %), 2 pending" in text
-    assert "1: sidecar failures products" in text
+    assert "    failed     1 row: sidecar failures products --target e\n" in text
     (watch,) = parse(command_line.succeed("status", "products", "--exact", "--json"))
     assert (watch["rows"], watch["pending"], watch["failed"], watch["estimated"]) == (3, 2, 1, False)
 
@@ -37,6 +38,44 @@ def test_status_of_a_table_shows_its_watches_only(watched: Db, command_line: Com
     watched.execute("select sidecar.watch('other', source => 'title')")
     assert len(parse(command_line.succeed("status", "--json"))) == 2
     assert [watch["relation"] for watch in parse(command_line.succeed("status", "other", "--json"))] == ["other"]
+
+
+def test_while_all_rows_are_embedded_again_none_counts_as_done(watched: Db, command_line: CommandLine) -> None:
+    _embed(watched, 1, 2, 3)
+    assert "3: 3 embedded (100 %), 0 pending" in command_line.succeed("status")
+    watched.execute("select sidecar.reembed('products')")
+    text = command_line.succeed("status")
+    assert "3: 0 embedded (0 %), 3 pending (searches use their former vectors until then)" in text
+
+
+def test_texts_that_the_model_reads_in_part_are_counted_and_listed(watched: Db, command_line: CommandLine) -> None:
+    assert command_line.succeed("texts", "products", "--truncated") == "No text is longer than the model reads.\n"
+    _embed(watched, 1, 2, 3)
+    watched.execute("update sidecar_internal.ledger_1 set truncated = k1 < 3, unreadable = k1 = 3")
+    text = command_line.succeed("status")
+    for line in (
+        "truncated  2 texts are longer than the model reads: sidecar texts products --target e --truncated",
+        "unreadable 1 text is in words that the model does not know: sidecar texts products --target e --unreadable",
+    ):
+        assert f"    {line}\n" in text
+    assert [row["key"] for row in parse(command_line.succeed("texts", "products", "--truncated", "--json"))] == [
+        {"id": 1},
+        {"id": 2},
+    ]
+    assert '{"id": 3}' in command_line.succeed("texts", "products", "--unreadable")
+    assert "give one of the two" in command_line("texts", "products").stderr
+
+
+def _embed(db: Db, *keys: int) -> None:
+    """Records vectors of rows in watch 1, as a sidecar would."""
+    db.execute("update sidecar_internal.scans set finished_at = now()")
+    db.execute("delete from sidecar_internal.events_1")
+    db.execute(
+        "insert into sidecar_internal.ledger_1 (k1, gen, content_hash, vector_digest) "
+        "select k, nextval('sidecar_internal.generation'), decode(repeat('00', 32), 'hex'), "
+        "decode(repeat('00', 32), 'hex') from unnest(%s::bigint[]) k",
+        [list(keys)],
+    )
 
 
 # Restores Ctrl-C: a shell that runs the tests in the background has its children ignore SIGINT.

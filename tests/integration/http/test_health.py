@@ -20,6 +20,7 @@ from tests.encoders import HashEncoder
 from tests.integration.http.conftest import Serving, is_ready
 from tests.integration.http.errors import assert_error
 from tests.integration.http.pictures import picture
+from tests.integration.ingest.proxy import proxy
 from tests.waiting import wait_until_async
 
 NOWHERE = SecretStr("postgresql://nobody:hunter2@127.0.0.1:1/nothing")
@@ -111,6 +112,8 @@ async def test_once_ready_it_reports_what_it_serves(client: httpx.AsyncClient) -
         "version": sidecar.__version__,
         "model": model,
         "ingest": "off: REST only, DATABASE_URL is not set",
+        "database": "none",
+        "database_gone_since": None,
     }
     status = (await client.get("/status")).json()
     assert set(status.pop("objectives")) == {"query_latency", "lag", "availability"}
@@ -128,7 +131,10 @@ async def test_once_ready_it_reports_what_it_serves(client: httpx.AsyncClient) -
         "rerank": "not loaded yet",
         "database": "none",
         "database_detail": "REST only: DATABASE_URL is not set.",
+        "database_gone_since": None,
         "watches": None,
+        "summary": None,
+        "health": None,
     }
 
 
@@ -141,6 +147,10 @@ async def test_a_database_that_is_down_is_reported_and_queries_go_on(serving: Se
         assert status["database_detail"]
         assert "hunter2" not in response.text
         assert status["ingest"] == "off: REST only, INGEST=0"
+        health = (await client.get("/healthz")).json()
+        assert health["database"].startswith("gone since ")
+        assert health["database"].endswith(" UTC, trying again")
+        assert health["database_gone_since"] == status["database_gone_since"] is not None
         assert (await client.get("/readyz")).status_code == 200
         assert (await client.post("/embed/text", json={"text": "a"})).status_code == 200
 
@@ -148,11 +158,37 @@ async def test_a_database_that_is_down_is_reported_and_queries_go_on(serving: Se
 async def test_queries_go_on_while_ingest_waits_for_its_database(serving: Serving) -> None:
     async with serving(database_url=NOWHERE) as client:
         status = (await client.get("/status")).json()
-        assert (status["status"], status["ingest"], status["database"]) == ("ready", "running", "unavailable")
+        assert (status["status"], status["database"]) == ("ready", "unavailable")
+        assert status["ingest"] == "waiting for the database"
         assert (await client.post("/embed/text", json={"text": "a"})).status_code == 200
 
 
 async def test_the_watches_of_the_database_are_listed(serving: Serving, database_url: str) -> None:
     async with serving(database_url=SecretStr(database_url), ingest=False) as client:
         status = (await client.get("/status")).json()
-    assert (status["database"], status["database_detail"], status["watches"]) == ("ok", None, [])
+        assert (status["database"], status["database_detail"], status["watches"]) == ("ok", None, [])
+        assert (status["summary"], status["health"]) == ("Nothing is watched.", "ok")
+
+
+@pytest.mark.parametrize("ingest", [True, False])
+async def test_a_database_that_goes_and_comes_back_is_one_state(
+    serving: Serving, database_url: str, caplog: pytest.LogCaptureFixture, ingest: bool
+) -> None:
+    caplog.set_level(logging.INFO, "sidecar")
+    async with proxy(database_url) as way, serving(database_url=SecretStr(way.url), ingest=ingest) as client:
+
+        async def says(beginning: str) -> bool:
+            return bool((await client.get("/healthz")).json()["database"].startswith(beginning))
+
+        await wait_until_async(lambda: says("ok"), "the database to be found")
+        await way.cut()
+        await wait_until_async(lambda: says("gone since "), "the loss to be noticed", timeout_s=20)
+        assert (await client.get("/readyz")).status_code == 200
+        await way.open()
+        await wait_until_async(lambda: says("ok"), "the database to be found again", timeout_s=20)
+        assert (await client.get("/healthz")).json()["database_gone_since"] is None
+    logged = [r.message for r in caplog.records if r.name.startswith("sidecar") and "database" in r.message]
+    assert [line.partition(" since ")[0].partition(" after ")[0] for line in logged] == [
+        "database gone",
+        "database back",
+    ]

@@ -13,7 +13,7 @@ from tests.command_line import CommandLine
 
 COMMANDS = (
     *("demo", "serve", "migrate", "plan", "watch", "unwatch", "status", "search", "failures", "retry"),
-    *("pause", "resume", "rate", "reembed", "verify", "doctor", "uninstall"),
+    *("texts", "pause", "resume", "rate", "reembed", "verify", "doctor", "uninstall"),
 )
 
 

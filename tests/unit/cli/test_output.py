@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sidecar.cli.output import print_json, print_table, shorten, show, show_size
+from sidecar.cli.output import paint, print_json, print_table, shorten, show, show_size
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,15 @@ def test_json_is_one_line_with_dataclasses_as_objects_and_iso_times(
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
     assert json.loads(printed) == [{"name": "ä", "at": "2026-01-02T00:00:00+00:00"}]
+
+
+@pytest.mark.parametrize(("variable", "is_coloured"), [("NOTHING", True), ("NO_COLOR", False)])
+def test_colours_are_for_terminals_without_no_color(
+    monkeypatch: pytest.MonkeyPatch, variable: str, is_coloured: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert paint("broken", "red") == "broken", "stdout is captured, no terminal"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv(variable, "1")
+    assert ("\x1b[31m" in paint("broken", "red")) is is_coloured
