@@ -23,7 +23,7 @@ from uuid import uuid4
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder
 from sidecar.concurrency import background, running_tasks
-from sidecar.errors import DatabaseError, DatabaseUnavailable, SchemaError, StatementRejected, WatchChanged
+from sidecar.errors import DatabaseError, DatabaseUnavailable, SchemaError, WatchChanged
 from sidecar.ingest.catalogue import Catalogue
 from sidecar.ingest.claiming import WorkFinder
 from sidecar.ingest.context import Context, Progress
@@ -32,13 +32,12 @@ from sidecar.ingest.housekeeper import Housekeeper
 from sidecar.ingest.scanner import Scanner
 from sidecar.ingest.wake_up import WakeUp
 from sidecar.ingest.worker import Worker
-from sidecar.postgres.address import address_problems, read_address
+from sidecar.postgres.address import address_problems
 from sidecar.postgres.database import Database, reconnect_backoff
 from sidecar.postgres.heartbeat import Identity, announce_sleep, sign_off
 from sidecar.postgres.listener import Listener
 from sidecar.postgres.liveness import LivenessLock
 from sidecar.postgres.outage import Outage
-from sidecar.postgres.remedies import NOT_PERMITTED, grant_worker_hint
 from sidecar.postgres.session_guard import SessionGuard
 from sidecar.postgres.shipped import code_digest, describe_old_schema, head_revision
 from sidecar.postgres.statements import statement
@@ -134,7 +133,7 @@ class Ingest:
                 await asyncio.sleep(backoff.next_s())
             except DatabaseError as error:
                 self._database.report_success()
-                trouble.report(error)
+                trouble.report(self._database.with_hint(error))
                 await asyncio.sleep(backoff.next_s())
             else:
                 self._database.report_success()
@@ -151,11 +150,6 @@ class Ingest:
                     async with connection.transaction():
                         await connection.execute(statement("lift_statement_timeout"))
                         await connection.execute(statement("raise_generation"), timeout=RAISE_GENERATION_S)
-        except StatementRejected as error:
-            if error.sqlstate != NOT_PERMITTED:
-                raise
-            hint = grant_worker_hint(read_address(self._database.url.get_secret_value()).options.get("user") or "")
-            raise StatementRejected(error.message, error.sqlstate, error.hint or hint) from error
         except WatchChanged as error:
             raise SchemaError("this database has no schema `sidecar` yet: run `sidecar migrate`") from error
         if revision is None or revision < head_revision():

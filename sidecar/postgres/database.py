@@ -16,6 +16,7 @@ from sidecar.concurrency import Backoff
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, TimedOut, WatchChanged
 from sidecar.postgres.address import open_connection, read_address
 from sidecar.postgres.outage import Outage
+from sidecar.postgres.remedies import NOT_PERMITTED, grant_worker_hint
 from sidecar.postgres.session_settings import SESSION_SETTINGS, TCP_SETTINGS
 from sidecar.postgres.statements import statement
 from sidecar.postgres.transaction_pooling import DirectConnection, TransactionPooledConnection
@@ -181,7 +182,15 @@ class Database:
 
     def report(self, error: DatabaseError) -> None:
         """Logs an error of any user of the database, if its kind is new."""
-        (self.outage if isinstance(error, DatabaseUnavailable) else self._refusals).report(error)
+        trouble = self.outage if isinstance(error, DatabaseUnavailable) else self._refusals
+        trouble.report(self.with_hint(error))
+
+    def with_hint(self, error: DatabaseError) -> DatabaseError:
+        """The error, with the grant as its hint if our role lacks a right."""
+        if not isinstance(error, StatementRejected) or error.sqlstate != NOT_PERMITTED or error.hint is not None:
+            return error
+        user = read_address(self.url.get_secret_value()).options.get("user") or ""
+        return StatementRejected(error.message, error.sqlstate, grant_worker_hint(user))
 
     def report_success(self) -> None:
         """A write succeeded: ends the outage, if there was one."""

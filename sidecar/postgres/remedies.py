@@ -47,10 +47,15 @@ _FIRST_CHECK = f"Check host, port, user, password and the name of the database {
 
 def connection_hint(message: str, user: str = "") -> str:
     """What to do about a connection that failed with this message."""
+    return find_connection_hint(message, user) or _FIRST_CHECK
+
+
+def find_connection_hint(message: str, user: str = "") -> str | None:
+    """The same; None for a message that is not known."""
     for pattern, hint in _CONNECTION.items():
         if found := re.search(pattern, message):
             return hint.format(*map(_quote, found.groups()), user=_quote(user))
-    return _FIRST_CHECK
+    return None
 
 
 def grant_worker_hint(user: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import time
 
 from sidecar.errors import DatabaseError, DatabaseUnavailable
+from sidecar.postgres.remedies import find_connection_hint
 
 QUIET_S = 60.0  # a fault that comes and goes is logged once in this time
 # Classes of SQLSTATE that say more than a lost connection: read-only, authentication, no such database, resources.
@@ -67,5 +68,8 @@ def _kind(error: DatabaseError) -> str:
 
 
 def _with_hint(error: DatabaseError) -> str:
+    """The message, with its hint; that of a lost connection only where it does not come back by itself."""
     hint = getattr(error, "hint", None)
+    if isinstance(error, DatabaseUnavailable) and not is_away(error):
+        hint = find_connection_hint(str(error))
     return f"{error}. HINT: {hint}" if hint else str(error)

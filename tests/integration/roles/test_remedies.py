@@ -10,8 +10,12 @@ import pytest
 from psycopg import sql
 
 from tests.command_line import CommandLine
+from tests.encoders import HashEncoder
+from tests.integration.ingest.composition import running_ingest
+from tests.integration.ingest.watched_table import user, value
 from tests.integration.roles.cast import PASSWORD, Stage
 from tests.integration.sql.session import run
+from tests.waiting import wait_until_async
 
 COMMANDS = {
     "status": (),
@@ -73,3 +77,26 @@ def run_hint(stage: Stage, error: str) -> None:
     [statements] = re.findall(r"^HINT: .* run: (.*)$", error, re.MULTILINE)
     with psycopg.connect(stage.admin, autocommit=True) as admin:
         run(admin, statements)
+
+
+async def test_a_sidecar_without_rights_logs_the_grant_once_and_works_when_it_is_given(
+    stage: Stage, newcomer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = stage.cast.url(stage.admin, newcomer)
+    async with running_ingest(url, HashEncoder(dimensions=16)), user(stage.admin) as admin:
+
+        async def has_logged() -> bool:
+            return bool(hints())
+
+        def hints() -> list[str]:
+            return [record.getMessage() for record in caplog.records if "HINT: " in record.getMessage()]
+
+        await wait_until_async(has_logged, "the hint", timeout_s=20)
+        [line] = hints()
+        await admin.execute(line.partition("run: ")[2].encode())
+
+        async def has_heartbeat() -> bool:
+            return bool(await value(admin, "select count(*) from sidecar_internal.sidecars"))
+
+        await wait_until_async(has_heartbeat, "the sidecar to work", timeout_s=20)
+        assert hints() == [line]
