@@ -37,7 +37,7 @@ def test_a_rate_cap_is_set_shown_and_lifted(watched: Db, command_line: CommandLi
         "rate", "products", "2.5", "--target", "f"
     )
     assert column(watched, "rows_per_s") == [None, 2.5]
-    assert "rate    at most 2.5 rows a second" in command_line.succeed("status")
+    assert "rate       at most 2.5 rows a second" in command_line.succeed("status")
     assert "2 watches changed" in command_line.succeed("rate", "all", "50")
     assert column(watched, "rows_per_s") == [50, 50]
     assert "without a cap" in command_line.succeed("rate", "products", "none")

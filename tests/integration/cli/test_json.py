@@ -29,15 +29,17 @@ COMMAND_LINES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "uninstall": (("--yes",), {"removed", "remains"}),
     "status": (("products",), {"relation", "target", "state", "pending", "index_statement", "rows_per_s"}),
     "failures": (("products",), {"relation", "target", "key", "reason", "message", "attempts", "at"}),
+    "texts": (("products", "--truncated"), {"key", "embedded_at"}),
     "search": (("products", "a hat"), {"key", "distance", "row"}),
 }
-LISTS = {"status", "failures", "search"}
+LISTS = {"status", "failures", "texts", "search"}
 
 
 @pytest.fixture
 def watched(db: Db) -> Db:
     db.execute("select sidecar.watch('products', source => 'title', target => 'e')")
     write_title_vectors(db)
+    db.execute("insert into sidecar_internal.ledger_1 (k1, gen, content_hash, truncated) values (1, 1, 'hash', true)")
     db.execute(
         "insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message)"
         """ values (1, '{"id": 2}', 1, 5, 'worker_crashed', 'It ended.')"""
