@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+# About 64 tokens, which SigLIP reads, of English at four letters each. Only the model's tokenizer knows exactly.
+LONG_TEXT_BYTES = 256
+
 _PAGE_BYTES = 8160  # for tuples, of the 8192 of an index page
 _NODE_BYTES = 300  # of an HNSW node with m = 16, without its vector
 _BUILD_MS_PER_ROW = {"halfvec": 0.70, "vector": 0.93}  # at 1152 dimensions
@@ -72,6 +75,16 @@ def estimate(
         ledger_bytes=rows * _LEDGER_BYTES_PER_ROW,
         rewritten_bytes=round(target.heap_bytes * share),
     )
+
+
+def describe_long_texts(sampled_bytes: Sequence[int | None]) -> str | None:
+    """How many of the sampled texts are longer than a model reads, as far as their size tells. None if none is."""
+    sizes = [size for size in sampled_bytes if size]
+    number = sum(size > LONG_TEXT_BYTES for size in sizes)
+    if number == 0:
+        return None
+    verb = "is" if number == 1 else "are"
+    return f"about {number:,} of {len(sizes):,} texts {verb} longer than the model reads (64 tokens, some 250 letters)"
 
 
 def index_bytes_per_row(dimensions: int, index: str) -> float:

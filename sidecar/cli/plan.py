@@ -11,9 +11,9 @@ import typer
 
 from sidecar.cli.database import find_database_url
 from sidecar.cli.errors import EXIT_FINDINGS, warn
-from sidecar.cli.estimate import Estimate, Target, estimate
+from sidecar.cli.estimate import LONG_TEXT_BYTES, Estimate, Target, describe_long_texts, estimate
 from sidecar.cli.options import DatabaseUrl, Json
-from sidecar.cli.output import make_console, print_json, show_size
+from sidecar.cli.output import make_console, paint, print_json, show_size
 from sidecar.cli.watch import Index, Kind
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
                 "estimated": prospect.table.estimated,
                 "sampled_rows": len(prospect.sample.sizes),
                 "sampled_pictures": sizes_read,
+                "sampled_long_texts": _count_long_texts(prospect),
                 "views_per_s": measured,
                 **asdict(expected),
                 "disk_bytes": expected.disk_bytes,
@@ -134,9 +135,18 @@ def _print_estimate(prospect: Survey, expected: Estimate, views_per_s: float | N
     typer.echo(f"{prospect.table.name}.{prospect.target} ({prospect.kind})")
     for name, fact in facts.items():
         typer.echo(f"    {name:<8}{fact}")
+    if prospect.kind == "text" and (long_texts := describe_long_texts(prospect.sample.sizes)) is not None:
+        typer.echo(paint(f"    {'texts':<8}{long_texts}", "yellow"))
     if prospect.refusal is not None:
         typer.echo(f"    REFUSED {prospect.refusal.message}")
         typer.echo(f"    hint    {prospect.refusal.hint or ''}")
+
+
+def _count_long_texts(prospect: Survey) -> int | None:
+    """None for pictures."""
+    if prospect.kind != "text":
+        return None
+    return sum((size or 0) > LONG_TEXT_BYTES for size in prospect.sample.sizes)
 
 
 def _describe_sizes(prospect: Survey, sizes_read: int) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sidecar.cli.database import open_database
+from sidecar.cli.estimate import describe_long_texts
 from sidecar.cli.options import DatabaseUrl, Json, Table, Target
-from sidecar.cli.output import make_console, print_json
+from sidecar.cli.output import make_console, paint, print_json
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import Remains
@@ -83,10 +84,14 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     request = WatchRequest(table, source, target, kind, companion, index, model, dimensions, replace, expose or [])
     with open_database(database_url, "installer", table) as operations, make_console().status(f"Watching {table} …"):
         watched = operations.watch(request)
+        sampled_bytes = [] if as_json or watched.kind != "text" else operations.sample_sizes(watched.watch_id)
     if as_json:
         print_json(watched)
-    else:
-        typer.echo(_describe_watch(watched))
+        return
+    typer.echo(_describe_watch(watched))
+    if (long_texts := describe_long_texts(sampled_bytes)) is not None:
+        counted = f"sidecar status {quote(watched.relation)} counts them when they are embedded"
+        typer.echo(paint(f"Of a sample {long_texts}: the end has no part in the vector; {counted}.", "yellow"))
 
 
 def unwatch(

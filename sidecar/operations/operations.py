@@ -28,6 +28,7 @@ from sidecar.postgres.statements import read_statements
 from sidecar.postgres.status import Failure, FailuresByReason, IndexBuild, MisreadText, WatchStatus
 
 _SQL = read_statements("sidecar.operations", "operations.sql")
+_SAMPLED_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,10 @@ class Operations:
         if table is not None and not found:
             self.failures(table, target, 1)
         return found
+
+    def sample_sizes(self, watch_id: int) -> list[int | None]:
+        """Bytes of the sources of some rows of a watch, None where there is nothing to embed."""
+        return [row["bytes"] for row in self._rows("sample_sizes", (watch_id, _SAMPLED_ROWS))]
 
     def truncated_texts(self, table: str, target: str | None, limit: int) -> list[MisreadText]:
         """Rows whose text is longer than the model reads, in the order of the key."""

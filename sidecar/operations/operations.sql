@@ -58,6 +58,14 @@ from sidecar.failures_by_reason f
 where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
 order by f.failures desc, f.relation::text, f.target, f.reason
 
+-- name: sample_sizes
+-- Bytes of the source of $2 rows of watch $1, NULL where there is nothing to embed.
+select s.bytes
+from sidecar_internal.watches w
+cross join lateral sidecar_internal.count_rows(w.relation, false) c
+cross join lateral sidecar_internal.sample_source(w, c.n, $2::integer, 0) s
+where w.id = $1::integer
+
 -- name: truncated_texts
 -- The primary key of the ledger, in order.
 select t.key::text, t.embedded_at from sidecar.truncated_texts($1::regclass, $2::text, $3::integer) t

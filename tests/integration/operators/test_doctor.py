@@ -76,7 +76,7 @@ def test_a_planted_fault_is_found_and_its_remedy_repairs_it(
 
 def test_every_check_has_a_planted_fault() -> None:
     planted = {check for fault in FAULTS.values() for check in fault.expected}
-    elsewhere = {"long_transactions", "replication_slots", "prepared_transactions", "lock_budget"}
+    elsewhere = {"long_transactions", "replication_slots", "prepared_transactions", "lock_budget", "texts"}
     assert planted | elsewhere == set(check_statements())
 
 
@@ -276,3 +276,14 @@ def test_in_a_terminal_each_finding_has_its_reason_and_its_command(db: Connectio
 def plant(db: Connection, script: str, worker: str) -> None:
     for part in script.replace("{worker}", worker).replace("{database}", db.info.dbname).split("--\n"):
         db.execute(part.encode())
+
+
+def test_texts_that_are_read_in_part_are_notes_with_the_statement_that_lists_them(
+    db: Connection, command_line: CommandLine
+) -> None:
+    run(db, "update sidecar_internal.ledger_1 set truncated = k1 < 4, unreadable = k1 = 9")
+    [cut, unreadable] = examine(command_line)["findings"]
+    assert (cut["severity"], cut["what"]) == ("note", "3 of 10 texts are longer than the model reads")
+    assert [key["id"] for key, _ in run(db, cut["remedy"])] == [1, 2, 3]
+    assert unreadable["what"] == "1 of 10 texts are in words that the model does not know"
+    assert [key["id"] for key, _ in run(db, unreadable["remedy"])] == [9]
