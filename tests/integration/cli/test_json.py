@@ -39,7 +39,10 @@ LISTS = {"status", "failures", "texts", "search"}
 def watched(db: Db) -> Db:
     db.execute("select sidecar.watch('products', source => 'title', target => 'e')")
     write_title_vectors(db)
-    db.execute("insert into sidecar_internal.ledger_1 (k1, gen, content_hash, truncated) values (1, 1, 'hash', true)")
+    db.execute(
+        "insert into sidecar_internal.ledger_1 (k1, gen, content_hash, vector_digest, truncated)"
+        " values (1, 1, sha256('text'), sha256('vector'), true)"
+    )
     db.execute(
         "insert into sidecar_internal.failures (watch_id, key, gen, attempts, reason, message)"
         """ values (1, '{"id": 2}', 1, 5, 'worker_crashed', 'It ended.')"""
