@@ -17,6 +17,7 @@ EXIT_FAILURE = 1
 EXIT_CONFIGURATION = 2
 
 _DEADLINE_THREAD = "exit-deadline"
+_LOADING_THREADS = {"model-loading", "rerank-model-loading"}  # nothing is lost when they are cut off
 
 _INTERPRETER_S = 1.0  # later: faulthandler's own thread works even while a library holds the GIL
 
@@ -73,7 +74,8 @@ def exit_despite_threads(exit_code: int) -> NoReturn:
     """
     others = (thread for thread in threading.enumerate() if thread is not threading.current_thread())
     if running := {thread.name for thread in others if thread.name != _DEADLINE_THREAD}:
-        logger.warning("Ended without waiting for %s.", ", ".join(sorted(running)))
+        level = logging.INFO if running <= _LOADING_THREADS else logging.WARNING
+        logger.log(level, "Ended without waiting for %s.", ", ".join(sorted(running)))
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
