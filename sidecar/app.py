@@ -31,7 +31,7 @@ from sidecar.concurrency import in_daemon_thread
 from sidecar.config import Settings, load_settings, set_passive_openmp_wait
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.http.access import Access
-from sidecar.http.application import Edge, make_http_application
+from sidecar.http.application import HttpSetup, make_http_application
 from sidecar.http.cohere.endpoints import CohereEndpoints
 from sidecar.http.embed.contents import ContentEmbedder
 from sidecar.http.embed.endpoints import EmbeddingEndpoints
@@ -163,7 +163,7 @@ class Sidecar:
         origins = settings.cors_allow_origins
         operations = self._operations(limits)
         self._objectives.queries = {(each.path, each.method) for each in operations if each.is_query}
-        edge = Edge(
+        setup = HttpSetup(
             limits=limits,
             access=Access(self._keys, anonymous=settings.allow_anonymous, cors_origins=origins),
             root_path=settings.root_path.rstrip("/"),
@@ -171,7 +171,7 @@ class Sidecar:
             telemetry=self._telemetry,
             readiness=self._readiness,
         )
-        return make_http_application(operations, edge, self._lifespan)
+        return make_http_application(operations, setup, self._lifespan)
 
     def _operations(self, limits: RequestLimits) -> list[Operation]:
         """The operations of all endpoints but those of the documentation."""

@@ -32,7 +32,7 @@ from sidecar.telemetry.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class HttpSetup:
     """Limits, access checks and instruments around all operations.
 
     `root_path` and `cors_origins` are ROOT_PATH and CORS_ALLOW_ORIGINS.
@@ -46,12 +46,14 @@ class Edge:
     readiness: Readiness
 
 
-def make_http_application(operations: Sequence[Operation], edge: Edge, lifespan: Lifespan[Starlette]) -> Starlette:
+def make_http_application(
+    operations: Sequence[Operation], setup: HttpSetup, lifespan: Lifespan[Starlette]
+) -> Starlette:
     """Routes for `operations` and for their documentation; `lifespan` opens and closes what is behind them."""
-    operations = [*operations, *DocumentEndpoints(operations, edge.limits).operations()]
+    operations = [*operations, *DocumentEndpoints(operations, setup.limits).operations()]
     application = Starlette(
-        routes=_routes(operations, edge),
-        middleware=_middleware(operations, edge),
+        routes=_routes(operations, setup),
+        middleware=_middleware(operations, setup),
         exception_handlers=dict(EXCEPTION_HANDLERS),
         lifespan=lifespan,
     )
@@ -59,34 +61,34 @@ def make_http_application(operations: Sequence[Operation], edge: Edge, lifespan:
     return application
 
 
-def _middleware(operations: Sequence[Operation], edge: Edge) -> list[Middleware]:
+def _middleware(operations: Sequence[Operation], setup: HttpSetup) -> list[Middleware]:
     """From the outermost to the innermost."""
-    label, telemetry, limits = RouteLabel(operations), edge.telemetry, edge.limits
+    label, telemetry, limits = RouteLabel(operations), setup.telemetry, setup.limits
     pages = {each.path for each in operations if each.response_media is MediaType.HTML}
     return [
-        Middleware(StripRootPath, root_path=edge.root_path, is_served=label.is_route),
+        Middleware(StripRootPath, root_path=setup.root_path, is_served=label.is_route),
         Middleware(StripTrailingSlash, pages=pages),
         Middleware(ObserveRequests, telemetry=telemetry, label=label),
         Middleware(SecurityHeaders),
-        *cors_middleware(edge.cors_origins, _page_headers(operations)),
+        *cors_middleware(setup.cors_origins, _page_headers(operations)),
         Middleware(DrainUnreadBody, max_bytes=2 * limits.max_body_bytes),
-        Middleware(UnexpectedErrors, readiness=edge.readiness),
+        Middleware(UnexpectedErrors, readiness=setup.readiness),
         Middleware(DecodeBody, max_body_bytes=limits.max_body_bytes),
         Middleware(LimitUploads, limits=limits, telemetry=telemetry),
         Middleware(AnswerRefusedHeads),
     ]
 
 
-def _routes(operations: Sequence[Operation], edge: Edge) -> list[Route]:
+def _routes(operations: Sequence[Operation], setup: HttpSetup) -> list[Route]:
     """One per path, so that a 405 can list every method of its path."""
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in operations:
         by_path.setdefault(operation.path, {})[operation.method] = operation
-    return [_route(path, of_path, edge) for path, of_path in by_path.items()]
+    return [_route(path, of_path, setup) for path, of_path in by_path.items()]
 
 
-def _route(path: str, operations: Mapping[str, Operation], edge: Edge) -> Route:
-    guarded = {method: _guard(operation, edge) for method, operation in operations.items()}
+def _route(path: str, operations: Mapping[str, Operation], setup: HttpSetup) -> Route:
+    guarded = {method: _guard(operation, setup) for method, operation in operations.items()}
     in_shape = [Middleware(TeiErrors)] if all(each.error is TeiError for each in operations.values()) else []
 
     async def answer(request: Request) -> Response:
@@ -100,12 +102,12 @@ def _page_headers(operations: Iterable[Operation]) -> list[str]:
     return sorted({name for operation in operations for name, _ in operation.headers})
 
 
-def _guard(operation: Operation, edge: Edge) -> Endpoint:
+def _guard(operation: Operation, setup: HttpSetup) -> Endpoint:
     endpoint = operation.endpoint
     if operation.deadline:
-        endpoint = with_deadline(endpoint, edge.limits.timeout_s)
+        endpoint = with_deadline(endpoint, setup.limits.timeout_s)
     if operation.scope is not None:
-        endpoint = _with_access(endpoint, edge.access, operation.scope)
+        endpoint = _with_access(endpoint, setup.access, operation.scope)
     return endpoint
 
 

@@ -22,7 +22,7 @@ from sidecar.ingest.horizon import Horizon
 from sidecar.postgres.database import Database
 from sidecar.postgres.events import ClaimRequest, Event, Lease, Queue, claim
 from sidecar.postgres.watches import Watch
-from sidecar.postgres.work import find_work
+from sidecar.postgres.watches_with_work import find_work
 from sidecar.settings import Settings
 from sidecar.telemetry.telemetry import Telemetry
 

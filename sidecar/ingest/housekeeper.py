@@ -11,7 +11,7 @@ from sidecar.errors import DatabaseError
 from sidecar.ingest.context import Context
 from sidecar.ingest.index_keeper import IndexKeeper
 from sidecar.postgres.heartbeat import Speed, record_heartbeat
-from sidecar.postgres.work import delete_tombstones
+from sidecar.postgres.watches_with_work import delete_tombstones
 
 logger = logging.getLogger(__name__)
 

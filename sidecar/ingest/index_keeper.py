@@ -30,7 +30,7 @@ from sidecar.ingest.context import Context
 from sidecar.postgres.database import Connection, close_session, open_session, translate_asyncpg_errors
 from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
-from sidecar.postgres.work import find_unindexed
+from sidecar.postgres.watches_with_work import find_unindexed
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from sidecar.postgres.scans import (
     verify_page,
 )
 from sidecar.postgres.watches import Watch
-from sidecar.postgres.work import start_sweeps
+from sidecar.postgres.watches_with_work import start_sweeps
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from sidecar.postgres.database import Database
-from sidecar.postgres.work import Work, find_work
+from sidecar.postgres.watches_with_work import WatchesWithWork, find_work
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value, watch
@@ -113,9 +113,9 @@ async def test_the_search_finds_watches_with_waiting_and_with_due_events(databas
         later = await find_work(connection, {leased: 0})
         none_asked = await find_work(connection, {})
     await database.close()
-    assert everything == Work(frozenset({waiting}), frozenset({due}))
-    assert later == Work(frozenset({leased}), frozenset())
-    assert none_asked == Work(frozenset(), frozenset())
+    assert everything == WatchesWithWork(frozenset({waiting}), frozenset({due}))
+    assert later == WatchesWithWork(frozenset({leased}), frozenset())
+    assert none_asked == WatchesWithWork(frozenset(), frozenset())
 
 
 async def test_a_watch_for_which_the_server_runs_out_of_memory_does_not_end_the_round_of_scans(

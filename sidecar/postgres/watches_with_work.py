@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from sidecar.postgres.database import Connection
 
 
-class Work(NamedTuple):
+class WatchesWithWork(NamedTuple):
     """Ids of watches with events to claim, and of watches with delayed events that are due."""
 
     waiting: frozenset[int]
     due: frozenset[int]
 
 
-async def find_work(connection: Connection, floors: Mapping[int, int], late: Sequence[int] = ()) -> Work:
+async def find_work(connection: Connection, floors: Mapping[int, int], late: Sequence[int] = ()) -> WatchesWithWork:
     """Finds the watches with work. A locked queue counts as empty.
 
     `floors`, by watch, and `late` come from a Horizon; with floors of 0 all events are searched.
     """
     rows = await connection.fetch(statement("find_work"), list(floors), list(floors.values()), late)
-    return Work(
+    return WatchesWithWork(
         frozenset(row["watch_id"] for row in rows if row["waiting"]),
         frozenset(row["watch_id"] for row in rows if row["due"]),
     )

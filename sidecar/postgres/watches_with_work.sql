@@ -1,4 +1,4 @@
--- Statements of work.py: each covers all watches in one transaction.
+-- Statements of watches_with_work.py: each covers all watches in one transaction.
 
 -- name: find_work
 -- Which of the watches $1 have events to claim, or delayed events that are due. Looks at the front of each queue, above the
