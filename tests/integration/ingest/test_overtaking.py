@@ -16,9 +16,9 @@ from pydantic import SecretStr
 
 from sidecar.batching.encoder import PreparedText
 from sidecar.ingest.worker import MAX_BATCHES_IN_FLIGHT
+from sidecar.postgres import watches_with_work
 from sidecar.postgres.database import Database
 from sidecar.postgres.watches import load_watches
-from sidecar.postgres.watches_with_work import delete_tombstones
 from tests.encoders import HashEncoder
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
@@ -132,7 +132,7 @@ async def delete_tombstones(database_url: str) -> None:
     await database.open()
     async with database.connection() as connection:
         watch, *_ = await load_watches(connection)
-        assert await delete_tombstones(connection, {watch.id: 0}) == []
+        assert await watches_with_work.delete_tombstones(connection, {watch.id: 0}) == []
     await database.close()
 
 
