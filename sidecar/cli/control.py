@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sidecar.cli.completion import complete_watched_table
 from sidecar.cli.database import open_database
 from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Table, Target
 from sidecar.cli.output import print_json
@@ -15,7 +16,9 @@ from sidecar.cli.output import print_json
 def pause(
     table: OptionalTable = None, target: Target = None, as_json: Json = False, database_url: DatabaseUrl = None
 ) -> None:
-    """Stop embedding the rows of a watch, of a table, or of all. Changes are remembered meanwhile.
+    """Stop embedding one watch, a table, or all of them.
+
+    Changes are remembered meanwhile.
 
     Example: sidecar pause products
     """
@@ -25,7 +28,7 @@ def pause(
 def resume(
     table: OptionalTable = None, target: Target = None, as_json: Json = False, database_url: DatabaseUrl = None
 ) -> None:
-    """Go on with what was paused.
+    """Embed what was paused again.
 
     Example: sidecar resume products --target photo_embedding
     """
@@ -33,7 +36,15 @@ def resume(
 
 
 def rate(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="The watched table, or `all`.", show_default=False)],
+    table: Annotated[
+        str,
+        typer.Argument(
+            metavar="TABLE",
+            help="The watched table, or `all`.",
+            show_default=False,
+            autocompletion=complete_watched_table,
+        ),
+    ],
     rows_per_s: Annotated[
         str, typer.Argument(metavar="ROWS_PER_S", help="Such as 50 or 0.5; `none` lifts the cap.", show_default=False)
     ],
@@ -41,7 +52,9 @@ def rate(
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Cap how many rows a second are embedded: live ones and backfill together, over all sidecars.
+    """Limit how many rows are embedded per second.
+
+    Live rows and backfill count together, over all sidecars.
 
     \b
     Examples:
@@ -72,7 +85,9 @@ def reembed(
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Embed all rows again. With another model the old vectors are cleared first: two spaces never stand in one column.
+    """Embed all rows again, perhaps with another model.
+
+    With another model the old vectors are cleared first: a column never holds vectors of two spaces.
 
     Example: sidecar reembed products --target photo_embedding
     """

@@ -30,7 +30,9 @@ def doctor(
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Look for faults in the database and on the way to it, and say how to mend each. Changes nothing.
+    """Look for faults in the setup, and say how to repair them.
+
+    It looks at the database and the way to it, and changes nothing.
 
     Exit code: 0 nothing found but notes, 3 problems or warnings, 1 it could not look. What the role may not see is told
     as not checked.

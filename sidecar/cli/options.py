@@ -6,16 +6,43 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from sidecar.cli.completion import complete_table, complete_target, complete_watched_table
+
 Table: TypeAlias = Annotated[
     str,
-    typer.Argument(metavar="TABLE", help="The watched table, as in SQL: products, shop.products.", show_default=False),
+    typer.Argument(
+        metavar="TABLE",
+        help="The watched table, as in SQL: products, shop.products.",
+        show_default=False,
+        autocompletion=complete_watched_table,
+    ),
+]
+AnyTable: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE",
+        help="The table, as in SQL: products, shop.products.",
+        show_default=False,
+        autocompletion=complete_table,
+    ),
 ]
 OptionalTable: TypeAlias = Annotated[
-    str | None, typer.Argument(metavar="TABLE", help="Only the watches of this table.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="TABLE",
+        help="Only the watches of this table.",
+        show_default=False,
+        autocompletion=complete_watched_table,
+    ),
 ]
 Target: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN", help="The vector column, where the table has several watches.", show_default=False),
+    typer.Option(
+        metavar="COLUMN",
+        help="The vector column, where the table has several watches.",
+        show_default=False,
+        autocompletion=complete_target,
+    ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DatabaseUrl: TypeAlias = Annotated[

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sidecar.cli.completion import complete_column
 from sidecar.cli.database import find_database_url
 from sidecar.cli.errors import EXIT_FINDINGS, warn
 from sidecar.cli.estimate import LONG_TEXT_BYTES, Estimate, Target, describe_long_texts, estimate
-from sidecar.cli.options import DatabaseUrl, Json
+from sidecar.cli.options import AnyTable, DatabaseUrl, Json
 from sidecar.cli.output import make_console, paint, print_json, show_size
 from sidecar.cli.watch import Index, Kind
 
@@ -25,12 +26,15 @@ _DEFAULT_PICTURE_SIZE = (640, 480)  # if no sampled picture's size can be read
 
 
 def plan(  # noqa: PLR0913 - one parameter for every option of the command
-    table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="The table, as in SQL: products, shop.products.", show_default=False)
-    ],
+    table: AnyTable,
     source: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE", help="What `watch --source` would be given.", show_default=False),
+        typer.Argument(
+            metavar="SOURCE",
+            help="What `watch --source` would be given.",
+            show_default=False,
+            autocompletion=complete_column,
+        ),
     ],
     target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The vector column.", show_default=False)] = None,
     kind: Annotated[Kind | None, typer.Option(help="Left out, it follows from the column's type.")] = None,
@@ -53,7 +57,9 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Say what watching a table would take, and whether `watch` would refuse it, before anything starts.
+    """Estimate what watching a table takes: time, disk, refusals.
+
+    Nothing is changed.
 
     Rows, bytes and picture sizes of a large table are estimated from a sample. Exit code: 3 if `watch` would refuse,
     1 if there is nothing to look at: no such table or column, or one of another type.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from typing import Annotated, NoReturn
 
 import typer
 
 import sidecar
+from sidecar.cli.command_groups import CommandGroups
 from sidecar.cli.control import pause, rate, reembed, resume
 from sidecar.cli.demo import demo
 from sidecar.cli.doctor import doctor
@@ -23,10 +25,12 @@ from sidecar.cli.verify import verify
 from sidecar.cli.watch import unwatch, watch
 from sidecar.errors import SidecarError
 
-_IN_ORDER_OF_USE = (
-    *(demo, serve, migrate, plan, watch, unwatch, status, search),
-    *(failures, retry, texts, pause, resume, rate, reembed, verify, doctor, uninstall),
-)
+_GROUPS: Mapping[str, tuple[Callable[..., None], ...]] = {
+    "Set up": (demo, migrate, serve, uninstall),
+    "Choose what is embedded": (plan, watch, unwatch),
+    "Use and control": (search, status, pause, resume, rate, reembed),
+    "Find and repair faults": (failures, retry, texts, verify, doctor),
+}
 
 
 def main() -> NoReturn:
@@ -48,15 +52,17 @@ def make_program() -> typer.Typer:
         name="sidecar",
         help="Keeps a pgvector column in step with the text or picture beside it, and embeds queries over REST.",
         no_args_is_help=True,
-        add_completion=False,
+        cls=CommandGroups,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     program.callback()(_common)
-    for command in _IN_ORDER_OF_USE:
-        # `rate` takes -5 as a value, to explain why it is refused, not as an option.
-        program.command(context_settings={"ignore_unknown_options": command is rate})(command)
+    for group, commands in _GROUPS.items():
+        for command in commands:
+            # `rate` takes -5 as a value, to explain why it is refused, not as an option.
+            settings = {"ignore_unknown_options": command is rate}
+            program.command(context_settings=settings, rich_help_panel=group)(command)
     return program
 
 

@@ -30,7 +30,9 @@ RootPath: TypeAlias = Annotated[
 
 
 def serve(port: Port = None, database_url: DatabaseUrl = None, root_path: RootPath = None) -> None:
-    """Embed rows and queries, until Ctrl-C: the rows of watched tables, and what is sent over REST.
+    """Run the service: embed rows and answer requests, until Ctrl-C.
+
+    The rows are those of watched tables; the requests come over REST.
 
     Everything is set by environment variables. The default model weighs 3.5 GB and wants a GPU;
     HF_TOKEN is for models that Hugging Face gives to members only.

@@ -25,7 +25,9 @@ def texts(  # noqa: PLR0913 - one parameter for every option of the command
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """List the rows whose text the model reads only in part. In SQL: sidecar.truncated_texts, unreadable_texts.
+    """List the rows whose text the model reads only in part.
+
+    In SQL: sidecar.truncated_texts, unreadable_texts.
 
     \b
     Examples:

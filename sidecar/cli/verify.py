@@ -20,7 +20,9 @@ _INTERVAL_S = 0.2
 
 
 def verify(table: Table, target: Target = None, as_json: Json = False, database_url: DatabaseUrl = None) -> None:
-    """Compare every row and vector with what was recorded; a running sidecar does it, and embeds what differs again.
+    """Compare every row and vector with what was recorded.
+
+    A running sidecar does it, and embeds what differs again.
 
     It finds contents changed with the triggers off and vectors overwritten. Ctrl-C leaves it going on.
 

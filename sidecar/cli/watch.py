@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sidecar.cli.completion import complete_column
 from sidecar.cli.database import open_database
 from sidecar.cli.estimate import describe_long_texts
-from sidecar.cli.options import DatabaseUrl, Json, Table, Target
+from sidecar.cli.options import AnyTable, DatabaseUrl, Json, Table, Target
 from sidecar.cli.output import make_console, paint, print_json
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ class Index(StrEnum):
 
 
 def watch(  # noqa: PLR0913 - one parameter for every option of the command
-    table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="The table, as in SQL: products, shop.products.", show_default=False)
-    ],
+    table: AnyTable,
     source: Annotated[
         list[str],
         typer.Option(
-            metavar="COLUMN", help="A text column (several are joined), or a bytea column that holds pictures."
+            metavar="COLUMN",
+            help="A text column (several are joined), or a bytea column that holds pictures.",
+            autocompletion=complete_column,
         ),
     ],
     target: Annotated[
@@ -71,7 +72,9 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Keep a vector column up to date with the text or pictures beside it. The same call again changes nothing.
+    """Keep a vector column up to date with texts or pictures.
+
+    The same call again changes nothing.
 
     \b
     Examples:
@@ -103,7 +106,9 @@ def unwatch(
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """End a watch. Its vectors stay where they are, and are used again when the watch is started again.
+    """End a watch; its vectors stay.
+
+    They are used again when the watch is started again.
 
     Whatever stays is listed with the statement that removes it. --drop-target also works after the watch has ended.
 

@@ -11,15 +11,26 @@ import pytest
 import sidecar
 from tests.command_line import CommandLine
 
-COMMANDS = (
-    *("demo", "serve", "migrate", "plan", "watch", "unwatch", "status", "search", "failures", "retry"),
-    *("texts", "pause", "resume", "rate", "reembed", "verify", "doctor", "uninstall"),
-)
+GROUPS = {
+    "Set up:": ["demo", "migrate", "serve", "uninstall"],
+    "Choose what is embedded:": ["plan", "watch", "unwatch"],
+    "Use and control:": ["search", "status", "pause", "resume", "rate", "reembed"],
+    "Find and repair faults:": ["failures", "retry", "texts", "verify", "doctor"],
+}
+COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
 
 
-def test_the_help_lists_every_command_in_order(command_line: CommandLine) -> None:
+def test_the_help_lists_every_command_on_one_line_of_80_columns_in_groups(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     text = command_line.succeed("--help")
-    assert [line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line] == list(COMMANDS)
+    found = {}
+    for group in text.partition("Show this message and exit.\n\n")[2].split("\n\n"):
+        heading, *lines = group.splitlines()
+        found[heading] = [line.split()[0] for line in lines]
+        assert all(line.endswith(".") and not line.endswith("...") and len(line) <= 80 for line in lines), lines
+    assert found == GROUPS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,7 +43,7 @@ def test_the_help_of_every_command_has_an_example(command_line: CommandLine, com
 def test_without_a_command_the_help_is_shown(command_line: CommandLine) -> None:
     outcome = command_line()
     assert outcome.code == 2
-    assert "Commands:" in outcome.stderr
+    assert "Set up:" in outcome.stderr
 
 
 def test_version_prints_the_version_of_the_package(command_line: CommandLine) -> None:
@@ -43,6 +54,13 @@ def test_an_unknown_command_is_wrong_usage(command_line: CommandLine) -> None:
     outcome = command_line("wach")
     assert outcome.code == 2
     assert "wach" in outcome.stderr
+    assert "Did you mean 'watch'" in outcome.stderr
+
+
+def test_an_unknown_option_is_wrong_usage(command_line: CommandLine) -> None:
+    outcome = command_line("status", "--folow")
+    assert outcome.code == 2
+    assert "--follow" in outcome.stderr
 
 
 def test_the_help_takes_less_than_half_a_second_of_cpu() -> None:
