@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from sidecar.operations.planning.device_rates import DEFAULT_MODEL, DEVICE_RATES
+
 # About 64 tokens, which SigLIP reads, of English at four letters each. Only the model's tokenizer knows exactly.
 LONG_TEXT_BYTES = 256
 
@@ -75,6 +77,28 @@ def estimate(
         ledger_bytes=rows * _LEDGER_BYTES_PER_ROW,
         rewritten_bytes=round(target.heap_bytes * share),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTime:
+    """The time that a typical device takes for all views, at a rate that was measured by `measured_by`."""
+
+    device: str
+    views_per_s: float
+    device_s: float
+    measured_by: str
+    source: str
+
+
+def time_on_devices(views: int, kind: str, model_id: str) -> list[DeviceTime]:
+    """The time for `views`, or texts, on devices whose rate was measured with this model; none for other models."""
+    if model_id != DEFAULT_MODEL:
+        return []
+    return [
+        DeviceTime(each.device, rate, views / rate, each.measured_by, each.source)
+        for each in DEVICE_RATES
+        if (rate := each.rate_of(kind)) is not None
+    ]
 
 
 def describe_long_texts(sampled_bytes: Sequence[int | None]) -> str | None:

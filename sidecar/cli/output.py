@@ -65,6 +65,17 @@ def show_size(size_bytes: int) -> str:
     return f"{kilobytes:.1f} KB" if kilobytes < 1024 else f"{kilobytes / 1024:.1f} MB"
 
 
+def show_duration(seconds: float) -> str:
+    """less than a second, about 90 seconds, about 5 hours."""
+    if seconds < 1:
+        return "less than a second"
+    for unit, unit_s, until_s in (("seconds", 1, 120), ("minutes", 60, 7200), ("hours", 3600, 172_800)):
+        if seconds < until_s:
+            return f"about {seconds / unit_s:.0f} {unit}".replace("about 1 seconds", "about 1 second")
+    days = seconds / 86_400
+    return f"about {days:,.0f} days" if days < 730 else f"about {days / 365:,.0f} years"
+
+
 def shorten(text: str, max_chars: int) -> str:
     """`text` on one line, cut with … to at most `max_chars`."""
     line = "".join(char if char.isprintable() else " " for char in text[: max_chars + 1])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import timedelta
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,15 +12,25 @@ import typer
 from sidecar.cli.completion import complete_column
 from sidecar.cli.database import find_database_url
 from sidecar.cli.errors import EXIT_FINDINGS, warn
-from sidecar.cli.estimate import LONG_TEXT_BYTES, Estimate, Target, describe_long_texts, estimate
+from sidecar.cli.estimate import (
+    LONG_TEXT_BYTES,
+    DeviceTime,
+    Estimate,
+    Target,
+    describe_long_texts,
+    estimate,
+    time_on_devices,
+)
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json
-from sidecar.cli.output import make_console, paint, print_json, show_size
+from sidecar.cli.output import make_console, paint, print_json, show_duration, show_size
 from sidecar.cli.watch import Index, Kind
+from sidecar.errors import SchemaError
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import WatchRequest
-    from sidecar.operations.planning import Survey
+    from sidecar.operations.planning.survey import Survey
 
+_INDENT = " " * 12
 _DEFAULT_NATIVE_SIZE = 384  # of the default model
 _DEFAULT_PICTURE_SIZE = (640, 480)  # if no sampled picture's size can be read
 
@@ -61,8 +71,9 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
 
     Nothing is changed.
 
-    Rows, bytes and picture sizes of a large table are estimated from a sample. Exit code: 3 if `watch` would refuse,
-    1 if there is nothing to look at: no such table or column, or one of another type.
+    It only reads, and also works before `sidecar migrate`. Rows, bytes and picture sizes of a large table are estimated
+    from a sample. Exit code: 3 if `watch` would refuse, 1 if there is nothing to look at: no such table or column, or
+    one of another type.
 
     \b
     Examples:
@@ -77,6 +88,7 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
     views_per_row, sizes_read = _views_per_row(prospect)
     stored_in = Target(dimensions, index, 0 if companion else prospect.table.heap_bytes)
     expected = estimate(prospect.table.rows, prospect.sample.sizes, views_per_row, stored_in, measured)
+    devices = time_on_devices(expected.views, prospect.kind, _model_id())
     if as_json:
         print_json(
             {
@@ -91,24 +103,37 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
                 "views_per_s": measured,
                 **asdict(expected),
                 "disk_bytes": expected.disk_bytes,
+                "typical_devices": devices,
+                "migrated": prospect.is_migrated,
                 "refusal": prospect.refusal,
             }
         )
     else:
-        _print_estimate(prospect, expected, measured, sizes_read)
+        _print_estimate(prospect, expected, _describe_device(prospect.kind, expected, measured, devices), sizes_read)
     if prospect.refusal is not None:
         raise typer.Exit(EXIT_FINDINGS)
 
 
 def _survey(request: WatchRequest, database_url: str | None) -> Survey:
-    from sidecar.operations.planning import survey
-    from sidecar.operations.session import connect_to_schema
+    from sidecar.operations.planning.survey import survey
+    from sidecar.operations.planning.unmigrated import survey_unmigrated
+    from sidecar.operations.session import connect_with_warnings, require_schema
 
     with (
-        connect_to_schema(find_database_url(database_url), warn) as connection,
+        connect_with_warnings(find_database_url(database_url), warn, table=request.table) as connection,
         make_console(stderr=True).status(f"Looking at {request.table} …"),
     ):
+        try:
+            require_schema(connection)
+        except SchemaError:
+            return survey_unmigrated(connection, request)
         return survey(connection, request)
+
+
+def _model_id() -> str:
+    from sidecar.config import load_settings
+
+    return load_settings().vision_model_id
 
 
 def _views_per_row(prospect: Survey) -> tuple[float, int]:
@@ -126,14 +151,14 @@ def _views_per_row(prospect: Survey) -> tuple[float, int]:
     return fmean(views), len(sizes)
 
 
-def _print_estimate(prospect: Survey, expected: Estimate, views_per_s: float | None, sizes_read: int) -> None:
+def _print_estimate(prospect: Survey, expected: Estimate, device: list[str], sizes_read: int) -> None:
     about = "about " if prospect.table.estimated else ""
     facts = {
         "rows": f"{about}{prospect.table.rows:,}, of which {expected.rows_to_embed:,} have something to embed",
         "source": f"{show_size(expected.source_bytes)} (from a sample of {len(prospect.sample.sizes):,} rows)",
         "views": f"{expected.views:,}: {expected.views_per_row:.3g} a row" + _describe_sizes(prospect, sizes_read),
-        "device": _describe_device(expected, views_per_s),
-        "index": f"{show_size(expected.index_bytes)}, built in {_describe_duration(expected.index_build_s)}",
+        "device": f"\n{_INDENT}".join(device),
+        "index": f"{show_size(expected.index_bytes)}, built in {show_duration(expected.index_build_s)}",
         "disk": f"{show_size(expected.disk_bytes)} more: vectors {show_size(expected.vector_bytes)}, index "
         f"{show_size(expected.index_bytes)}, ledger {show_size(expected.ledger_bytes)}, row versions "
         f"{show_size(expected.rewritten_bytes)}",
@@ -143,6 +168,11 @@ def _print_estimate(prospect: Survey, expected: Estimate, views_per_s: float | N
         typer.echo(f"    {name:<8}{fact}")
     if prospect.kind == "text" and (long_texts := describe_long_texts(prospect.sample.sizes)) is not None:
         typer.echo(paint(f"    {'texts':<8}{long_texts}", "yellow"))
+    if not prospect.is_migrated:
+        typer.echo(
+            "    checks  the primary key, types and pgvector; run it again after `sidecar migrate` to learn whether"
+            f"\n{_INDENT}`watch` would refuse anything else"
+        )
     if prospect.refusal is not None:
         typer.echo(f"    REFUSED {prospect.refusal.message}")
         typer.echo(f"    hint    {prospect.refusal.hint or ''}")
@@ -164,14 +194,27 @@ def _describe_sizes(prospect: Survey, sizes_read: int) -> str:
     return f" (the sizes of {sizes_read:,} sampled pictures could be read)"
 
 
-def _describe_device(expected: Estimate, views_per_s: float | None) -> str:
+def _describe_device(
+    kind: str, expected: Estimate, views_per_s: float | None, devices: Sequence[DeviceTime]
+) -> list[str]:
     if expected.views == 0:
-        return "nothing to embed yet"
-    if expected.device_s is None:
-        return "unknown: no running sidecar has measured its rate yet; give --views-per-s"
-    number_format = ",.0f" if (views_per_s or 0) >= 10 else ".2g"
-    return f"{_describe_duration(expected.device_s)} at {views_per_s:{number_format}} views/s"
+        return ["nothing to embed yet"]
+    if expected.device_s is not None and views_per_s is not None:
+        return [f"{show_duration(expected.device_s)} at {_describe_rate(kind, views_per_s)}"]
+    unknown = "unknown: no running sidecar has measured its rate yet; give --views-per-s"
+    if not devices:
+        return [unknown]
+    makers = {"sidecar": "measured by us", "timm": "measured by timm"}
+    return [
+        unknown,
+        "With the default model, from measurements elsewhere (docs/benchmarks.md):",
+        *(
+            f"  {show_duration(each.device_s)} on {each.device} at {_describe_rate(kind, each.views_per_s)}, "
+            f"{makers[each.measured_by]}"
+            for each in devices
+        ),
+    ]
 
 
-def _describe_duration(seconds: float) -> str:
-    return "less than a second" if seconds < 1 else f"about {timedelta(seconds=round(seconds))}"
+def _describe_rate(kind: str, per_s: float) -> str:
+    return f"{per_s:{',.0f' if per_s >= 10 else '.2g'}} {'texts' if kind == 'text' else 'views'}/s"

@@ -56,25 +56,40 @@ class CommandCursor(psycopg.RawCursor[Row]):
 def connect_to_schema(
     url: SecretStr, warn: Warn, right: Right = Right.READER, table: str | None = None
 ) -> Iterator[Connection]:
-    """Like connect_as_user, for a schema `sidecar` that is at least as new as this code.
+    """Like connect_with_warnings, for a schema `sidecar` that is at least as new as this code.
 
-    `warn` gets the server's warnings. Raises SchemaError where the schema is missing or too old. What the
-    role may not do is raised as StatementRejected, whose hint grants it `right`, and what that takes on `table`.
+    Raises SchemaError where the schema is missing or too old.
+    """
+    with connect_with_warnings(url, warn, right, table) as connection:
+        require_schema(connection)
+        yield connection
+
+
+@contextmanager
+def connect_with_warnings(
+    url: SecretStr, warn: Warn, right: Right = Right.READER, table: str | None = None
+) -> Iterator[Connection]:
+    """Like connect_as_user; `warn` gets the server's warnings.
+
+    What the role may not do is raised as StatementRejected, whose hint grants it `right`, and what that takes on
+    `table`.
     """
     for note in read_address(url.get_secret_value()).notes:
         warn(f"the database's address: {note}", None)
     with connect_as_user(url) as connection:
         connection.add_notice_handler(partial(_pass_on, warn))
         with _naming_grants(connection, right, table):
-            with translate_psycopg_errors():
-                row = connection.execute(_SQL["is_migrated"].encode()).fetchone()
-                assert row is not None
-                if not row[1]:
-                    raise SchemaError(
-                        f'database "{row[0]}" has no schema `sidecar`, or an older one.\nHINT: sidecar migrate'
-                    )
-                _check_revision(connection)
             yield connection
+
+
+def require_schema(connection: Connection) -> None:
+    """Raises SchemaError where schema `sidecar` is missing or too old, StatementRejected."""
+    with translate_psycopg_errors():
+        row = connection.execute(_SQL["is_migrated"].encode()).fetchone()
+        assert row is not None
+        if not row[1]:
+            raise SchemaError(f'database "{row[0]}" has no schema `sidecar`, or an older one.\nHINT: sidecar migrate')
+        _check_revision(connection)
 
 
 @contextmanager

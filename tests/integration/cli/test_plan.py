@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from PIL import Image
 
+from sidecar.operations.planning.device_rates import DEVICE_RATES
 from sidecar.pictures.decode import read_size
 from sidecar.pictures.views.plan import plan_views
 from sidecar.pictures.views.settings import ViewSettings
 from tests.command_line import CommandLine
-from tests.integration.cli.conftest import Db, parse
+from tests.integration.cli.conftest import PRODUCTS, Db, parse
 
 
 def file_of(width: int, height: int, file_format: str = "PNG") -> bytes:
@@ -158,8 +161,8 @@ def test_other_bytes_have_no_size() -> None:
 def test_unknown_figures_are_described_in_words(db: Db, command_line: CommandLine) -> None:
     text = command_line.succeed("plan", "products", "title")
     assert "built in less than a second" in text
-    assert "at 1,500 views/s" in command_line.succeed("plan", "products", "title", "--views-per-s", "1500")
-    assert "at 0.2 views/s" in command_line.succeed("plan", "products", "title", "--views-per-s", "0.2")
+    assert "at 1,500 texts/s" in command_line.succeed("plan", "products", "title", "--views-per-s", "1500")
+    assert "at 0.2 texts/s" in command_line.succeed("plan", "products", "title", "--views-per-s", "0.2")
     db.execute("delete from products")
     text = command_line.succeed("plan", "products", "photo")
     assert "(as of 640 × 480: no sampled picture's size could be read)" in text
@@ -179,3 +182,101 @@ def test_texts_that_are_longer_than_the_model_reads_are_counted_in_the_sample(
     assert planned(command_line, "notes", "body")["sampled_long_texts"] == 3
     assert says in command_line.succeed("watch", "notes", "--source", "body")
     assert "longer than" not in command_line.succeed("watch", "products", "--source", "title")
+
+
+@pytest.fixture
+def unmigrated(plain_database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Db]:
+    """A database in which nothing of the sidecar is installed, with three products."""
+    monkeypatch.setenv("DATABASE_URL", plain_database_url)
+    with psycopg.connect(plain_database_url, autocommit=True) as connection:
+        connection.execute(PRODUCTS)
+        yield connection
+
+
+def test_plan_before_migrate_is_the_same_as_after_it_and_installs_nothing(
+    unmigrated: Db, command_line: CommandLine
+) -> None:
+    for statement in (
+        "create domain long_text as varchar(999)",
+        'create table "Big $1 %s" (id int primary key, body long_text, photo bytea)',
+        """insert into "Big $1 %s" select i, nullif(repeat('word ', i % 90), ''), 'x' from generate_series(1, 450) i""",
+        "create table parts (id int primary key, title text) partition by range (id)",
+        "create table parts_1 partition of parts for values from (0) to (50)",
+        "create table parts_2 partition of parts for values from (50) to (100)",
+        "insert into parts select i, 'title ' || i from generate_series(1, 99) i",
+        "analyze parts",
+    ):
+        unmigrated.execute(statement.encode())
+    unmigrated.execute("update products set photo = %s where id < 3", [file_of(500, 500)])
+    before = unmigrated.execute("select count(*), max(oid) from pg_class").fetchone()
+    commands = [("products", "photo"), ("products", "title", "brand"), ("parts", "title"), ('"Big $1 %s"', "body")]
+    plans = [planned(command_line, *command) for command in commands]
+    assert unmigrated.execute("select count(*), max(oid) from pg_class").fetchone() == before
+    assert [plan.pop("migrated") for plan in plans] == [False] * 4
+    assert [(plan["rows"], plan["rows_to_embed"]) for plan in plans] == [(3, 2), (3, 3), (99, 99), (450, 445)]
+    assert plans[0]["views_per_row"] == 6
+    command_line.succeed("migrate")
+    assert [{**planned(command_line, *command)} | {"migrated": None} for command in commands] == [
+        {**plan, "migrated": None} for plan in plans
+    ]
+
+
+def test_plan_before_migrate_says_what_it_could_not_check(unmigrated: Db, command_line: CommandLine) -> None:
+    assert "run it again after `sidecar migrate`" in command_line.succeed("plan", "products", "title")
+    command_line.succeed("migrate")
+    assert "sidecar migrate" not in command_line.succeed("plan", "products", "title")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("catalogue", "title"), "catalogue is a view, not a table"),
+        (("produtcs", "title"), 'relation "produtcs" does not exist'),
+        (("products", "colour"), "has no column 'colour'"),
+        (("products", "id"), "has type bigint, which holds neither text nor pictures"),
+        (("products", "title", "photo"), "mixes pictures with other columns"),
+        (("products", "title", "--kind", "image"), "holds text"),
+    ],
+)
+def test_plan_refuses_the_same_before_and_after_migrate(
+    unmigrated: Db, command_line: CommandLine, arguments: tuple[str, ...], message: str
+) -> None:
+    unmigrated.execute("create view catalogue as select * from products")
+    for _ in range(2):
+        error = command_line.fail("plan", *arguments)
+        assert message in error
+        assert "\nHINT: " in error
+        command_line.succeed("migrate")
+
+
+def test_plan_before_migrate_names_a_missing_primary_key_(unmigrated: Db, command_line: CommandLine) -> None:
+    unmigrated.execute("create table heap (title text)")
+    assert planned(command_line, "heap", "title", code=3)["refusal"]["message"] == "table heap has no primary key"
+
+
+def test_a_large_table_is_estimated_before_migrate_too(unmigrated: Db, command_line: CommandLine) -> None:
+    unmigrated.execute("create table logs (id bigint primary key, body text)")
+    unmigrated.execute("insert into logs select i, repeat('x', 700 + i % 200) from generate_series(1, 30000) i")
+    unmigrated.execute("analyze logs")
+    plan = planned(command_line, "logs", "body")
+    assert plan["estimated"]
+    assert plan["rows"] == pytest.approx(30000, rel=0.02)
+    assert 200 < plan["sampled_rows"] < 2000
+    assert plan["source_bytes"] / plan["rows_to_embed"] == pytest.approx(800, rel=0.05)
+
+
+def test_the_time_on_typical_devices_is_that_of_measured_rates_and_says_who_measured(
+    db: Db, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VISION_MODEL_ID", raising=False)
+    db.execute("update products set photo = %s", [file_of(640, 480)])
+    devices = {each["device"]: each for each in planned(command_line, "products", "photo")["typical_devices"]}
+    for rate in DEVICE_RATES:
+        assert devices[rate.device]["device_s"] == pytest.approx(3 * 8 / rate.views_per_s)
+        assert devices[rate.device]["source"] == rate.source
+    text = command_line.succeed("plan", "products", "photo")
+    assert "less than a second on NVIDIA H100 at 629 views/s, measured by us" in text
+    of_texts = planned(command_line, "products", "title")["typical_devices"]
+    assert [each["device"] for each in of_texts] == [each.device for each in DEVICE_RATES if each.texts_per_s]
+    monkeypatch.setenv("VISION_MODEL_ID", "demo")  # no rate of another model is made up
+    assert planned(command_line, "products", "photo")["typical_devices"] == []

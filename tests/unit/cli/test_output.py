@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sidecar.cli.output import paint, print_json, print_table, shorten, show, show_size
+from sidecar.cli.output import paint, print_json, print_table, shorten, show, show_duration, show_size
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,19 @@ def test_colours_are_for_terminals_without_no_color(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv(variable, "1")
     assert ("\x1b[31m" in paint("broken", "red")) is is_coloured
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "less than a second"),
+        (1, "about 1 second"),
+        (90, "about 90 seconds"),
+        (150, "about 2 minutes"),
+        (7200, "about 2 hours"),
+        (200_000, "about 2 days"),
+        (90_000_000, "about 3 years"),
+    ],
+)
+def test_a_duration_is_told_in_one_unit(seconds: float, text: str) -> None:
+    assert show_duration(seconds) == text

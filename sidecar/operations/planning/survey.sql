@@ -1,4 +1,4 @@
--- Statements of planning.py, with the user's own rights and search_path. Their transactions are rolled back.
+-- Statements of survey.py, with the user's own rights and search_path. Their transactions are rolled back.
 -- A watch is passed as JSON, with the columns of sidecar_internal.watches.
 
 -- name: size

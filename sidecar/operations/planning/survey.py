@@ -16,8 +16,9 @@ from sidecar.postgres.statements import read_statements
 
 SAMPLE_ROWS = 500
 HEAD_BYTES = 128 * 1024
+_NOT_A_TABLE = "42809"  # wrong_object_type
 
-_SQL = read_statements("sidecar.operations", "planning.sql")
+_SQL = read_statements("sidecar.operations.planning", "survey.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The result of a survey. `views_per_s` is the speed of all running sidecars, None while not measured."""
+    """The result of a survey. `views_per_s` is the speed of all running sidecars, None while not measured.
+
+    `is_migrated`: the checks of sidecar.watch were there to be run.
+    """
 
     table: Table
     kind: str
@@ -61,6 +65,7 @@ class Survey:
     sample: Sample
     views_per_s: float | None
     refusal: Refusal | None
+    is_migrated: bool = True
 
 
 def survey(connection: Connection, request: WatchRequest) -> Survey:
@@ -89,6 +94,8 @@ def survey(connection: Connection, request: WatchRequest) -> Survey:
             _value(connection, "check_target", (json.dumps(wanted),))
             _value(connection, "warn_of_updates", (json.dumps(wanted),))
     except StatementRejected as error:
+        if error.sqlstate == _NOT_A_TABLE and table.heap_bytes is None:
+            raise
         refusal = Refusal(error.message, error.hint, error.sqlstate)
         wanted["kind"] = _value(connection, "kind", (request.table, request.source, request.kind))
     with translate_psycopg_errors():

@@ -1,0 +1,1 @@
+"""What watching a table would take, found out before it is watched: for `sidecar plan`."""

@@ -1,0 +1,144 @@
+"""Surveys a table where schema `sidecar` is not installed, as survey.py does with its functions.
+
+Nothing is written. Blocking.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from sidecar.errors import StatementRejected
+from sidecar.operations.operations import WatchRequest
+from sidecar.operations.planning.survey import HEAD_BYTES, SAMPLE_ROWS, Refusal, Sample, Survey, Table
+from sidecar.operations.session import Connection, translate_psycopg_errors
+from sidecar.postgres.statements import read_statements
+
+_SQL = read_statements("sidecar.operations.planning", "unmigrated.sql")
+_COUNTED_BYTES, _COUNTED_BYTES_UNANALYSED = 16 * 2**20, 256 * 2**20
+_COUNTED_LEAVES = 100
+_SAMPLED_PAGES = 256
+_MIN_PAGES = 100
+_OLDEST_PGVECTOR = [0, 8, 0]
+_NAMES = {"v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """`content`: SQL for one picture, or for the texts to join."""
+
+    kind: str
+    content: str
+
+
+def survey_unmigrated(connection: Connection, request: WatchRequest) -> Survey:
+    """As `survey`, without the checks that need schema `sidecar`: `refusal` knows of the primary key and of pgvector.
+
+    Raises StatementRejected if there is no such table or source, or the role may not read it.
+    """
+    with translate_psycopg_errors():
+        found = _rows(connection, "table", request.table)[0]
+        if found["kind"] not in {"r", "p"}:
+            what = _NAMES.get(found["kind"], "relation of another kind")
+            raise StatementRejected(
+                f"{found['name']} is a {what}, not a table",
+                "42809",
+                "Only tables can be watched: name the table behind it.",
+            )
+        source = _find_source(connection, found["name"], request)
+        table = _measure(connection, found)
+        return Survey(
+            table=table,
+            kind=source.kind,
+            target=request.target or f"{request.source[0]}_embedding",
+            sample=_sample(connection, table, source),
+            views_per_s=None,
+            refusal=_pgvector_refusal(connection) if found["has_key"] else _without_key(found["name"]),
+            is_migrated=False,
+        )
+
+
+def _find_source(connection: Connection, table: str, request: WatchRequest) -> _Source:
+    columns = {row["name"]: row for row in _rows(connection, "columns", request.table, request.source)}
+    for name in request.source:
+        if name not in columns:
+            hint = r"Column names are case-sensitive here: give them as \d shows them."
+            raise StatementRejected(f"table {table} has no column '{name}'", "42703", hint)
+        if columns[name]["kind"] is None:
+            message = (
+                f"column {table}.{columns[name]['quoted']} has type {columns[name]['type']}, "
+                "which holds neither text nor pictures"
+            )
+            hint = "A source is a text column, or a bytea column that holds picture files."
+            raise StatementRejected(message, "42804", hint)
+    kinds = [columns[name]["kind"] for name in request.source]
+    if len(kinds) > 1 and "image" in kinds:
+        hint = "Several source columns are joined as text. Plan each bytea column by itself."
+        raise StatementRejected(f"source {', '.join(request.source)} mixes pictures with other columns", "42804", hint)
+    if request.kind not in {None, kinds[0]}:
+        held = "bytea (pictures)" if kinds[0] == "image" else "text"
+        message = f"kind is '{request.kind}', but source {', '.join(request.source)} holds {held}"
+        raise StatementRejected(message, "42804", f"Leave --kind out, or say --kind {kinds[0]}.")
+    return _Source(kinds[0], ", ".join(columns[name]["quoted"] for name in request.source))
+
+
+def _measure(connection: Connection, found: dict[str, Any]) -> Table:
+    """Counts the rows where that is cheap, else estimates as the planner does."""
+    countable = _COUNTED_BYTES if found["known_pages"] > 0 else _COUNTED_BYTES_UNANALYSED
+    is_cheap = found["heap_bytes"] <= countable and found["leaves"] <= _COUNTED_LEAVES
+    name, unknown_pages = found["name"], float(found["unknown_pages"])
+    if found["is_readable"] and is_cheap:
+        rows = float(_value(connection, "count", table=name))
+    else:
+        rows = float(found["known_rows"])
+        if rows > 0:
+            rows *= 1 + unknown_pages / float(found["known_pages"])
+        elif unknown_pages > 0:
+            share = min(1.0, _SAMPLED_PAGES / unknown_pages)
+            rows = _value(connection, "sample_count", table=name, percent=100 * share) / share
+    return Table(name, round(rows), not is_cheap or not found["is_readable"], found["heap_bytes"], found["total_bytes"])
+
+
+def _sample(connection: Connection, table: Table, source: _Source) -> Sample:
+    """Samples whole pages and thins them out, so that all parts of a large table are represented."""
+    block_bytes = int(connection.info.parameter_status("block_size") or 8192)
+    wanted = min(1.0, SAMPLE_ROWS / max(table.rows, 1))
+    share = min(1.0, max(wanted, _MIN_PAGES * block_bytes / max(table.heap_bytes, 1)))
+    statement = _SQL[f"sample_{source.kind}"].format(
+        table=table.name, content=source.content, percent=100 * share, share=wanted / share, head_bytes=HEAD_BYTES
+    )
+    rows = connection.execute(statement.encode()).fetchall()
+    return Sample([row[0] for row in rows], [row[1] for row in rows if row[1] is not None])
+
+
+def _without_key(table: str) -> Refusal:
+    hint = (
+        "The sidecar tells rows apart by their primary key. Add one, for example: "
+        f"alter table {table} add column id bigint generated always as identity primary key;"
+    )
+    return Refusal(f"table {table} has no primary key", hint, "42P16")
+
+
+def _pgvector_refusal(connection: Connection) -> Refusal | None:
+    version = next((row["version"] for row in _rows(connection, "pgvector")), None)
+    if version is None:
+        hint = "Install pgvector 0.8.0 or newer (packages are called postgresql-18-pgvector or the like)."
+        return Refusal("pgvector is not installed on this server", hint, "42704")
+    if [int(number) for number in re.findall(r"\d+", version)[:3]] < _OLDEST_PGVECTOR:
+        hint = "Install a newer pgvector, then: alter extension vector update;"
+        return Refusal(f"pgvector {version} is too old: 0.8.0 or newer is needed", hint, "0A000")
+    return None
+
+
+def _rows(connection: Connection, name: str, *parameters: object) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_SQL[name].encode(), parameters or None).fetchall()
+
+
+def _value(connection: Connection, name: str, **names: object) -> Any:
+    row = connection.execute(_SQL[name].format(**names).encode()).fetchone()
+    assert row is not None
+    return row[0]
