@@ -1,0 +1,78 @@
+"""The arithmetic of docs/sizing.md is that of its own measured rates and of `sidecar plan`."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from sidecar.cli.estimate import Target, estimate
+from sidecar.operations.planning.device_rates import DEVICE_RATES
+from tests.named_tests import ROOT, rows, sections_of
+
+SECTIONS = sections_of((ROOT / "docs" / "sizing.md").read_text(encoding="utf-8"))
+
+
+def _tables(section: str) -> list[list[list[str]]]:
+    """The rows of each table, without its header."""
+    return [rows(table) for table in re.findall(r"(?:^\|.*\n)+", SECTIONS[section], re.MULTILINE)]
+
+
+RATES = {row[0].removeprefix("NVIDIA "): row[1:3] for row in _tables("The device")[0]}
+VIEWS_PER_S = {device: float(cells[0]) for device, cells in RATES.items()}
+TEXTS_PER_S = {device: float(cells[1].replace(",", "")) for device, cells in RATES.items() if cells[1]}
+DEVICES = ("H100", "RTX 4090", "RTX 3090", "two CPU cores")
+
+
+def _describe(seconds: float) -> str:
+    units = (
+        ("s", 1, 90),
+        ("min", 60, 5400),
+        ("h", 3600, 172_800),
+        ("days", 86_400, 31_000_000),
+        ("years", 31_557_600, math.inf),
+    )
+    unit, size = next((unit, size) for unit, size, limit in units if seconds < limit)
+    value = seconds / size
+    return f"{value:.0f} {unit}" if value >= 9.95 else f"{value:.2g} {unit}"
+
+
+def test_the_rates_are_those_of_plan() -> None:
+    said = [tuple(row[:3]) for row in _tables("The device")[0]]
+    assert said == [
+        (rate.device, f"{rate.views_per_s:,.4g}", f"{rate.texts_per_s:,}" if rate.texts_per_s else "")
+        for rate in DEVICE_RATES
+    ]
+
+
+@pytest.mark.parametrize("row", _tables("The device")[1], ids=lambda row: row[0])
+def test_hours_follow_from_rows_views_and_rates(row: list[str]) -> None:
+    number = int(row[0].replace(",", ""))
+    one, eight = number, 8 * number
+    texts = [number / TEXTS_PER_S[device] for device in ("H100", "two CPU cores")]
+    seconds = [*texts, one / VIEWS_PER_S["H100"], *(eight / VIEWS_PER_S[device] for device in DEVICES)]
+    assert row[1:] == [_describe(s) for s in seconds]
+
+
+@pytest.mark.parametrize("row", _tables("Disk")[0], ids=lambda row: row[0])
+def test_disk_is_what_plan_estimates(row: list[str]) -> None:
+    number = 1_000_000
+    halfvec, vector = (
+        estimate(number, [100], 1.0, Target(int(row[0]), index, 0), None) for index in ("halfvec", "vector")
+    )
+    sizes = (halfvec.vector_bytes, halfvec.index_bytes, vector.index_bytes)
+    assert row[1:] == [*(f"{size / number:,.0f} B" for size in sizes), f"{halfvec.disk_bytes / 1e9:.1f} GB"]
+
+
+def test_changed_pictures_an_hour_follow_from_the_rates() -> None:
+    [row] = _tables("After the backfill")[0]
+    assert row[1:] == [f"{VIEWS_PER_S[device] / 8 * 3600:,.0f}" for device in DEVICES]
+
+
+@pytest.mark.parametrize(
+    ("row", "price"), list(zip(_tables("Money")[0], (3, 0.5), strict=True)), ids=lambda value: str(value)[:12]
+)
+def test_money_is_hours_times_the_price(row: list[str], price: float) -> None:
+    hours = 8_000_000 / VIEWS_PER_S[row[0]] / 3600
+    assert row[1:] == [f"{hours:.1f}", f"{hours * price:.1f}"]
