@@ -230,6 +230,7 @@ declare
     exposed constant text[] := sidecar_internal.exposed_columns(w);
     wanted constant text[] := coalesce(columns, exposed);
     fault text;
+    faulty text;
 begin
     if k is null or k < 1 then
         raise exception 'k is %', coalesce(k::text, 'NULL')
@@ -239,21 +240,21 @@ begin
         select unnest(wanted) as name, w.key_columns || exposed as allowed
         union all select unnest(document), w.key_columns || exposed || case w.kind when 'text' then w.source else '{}' end
     )
-    select format('column %L is not exposed by the watch', a.name) into fault
+    select format('column %L is not exposed by the watch', a.name), a.name into fault, faulty
         from asked a where a.name is null or a.name <> all (a.allowed)
     union all
-    select format('column %L is asked for twice', c.name) from unnest(wanted) c(name) group by c.name having count(*) > 1
+    select format('column %L is asked for twice', c.name), null from unnest(wanted) c(name) group by c.name having count(*) > 1
     union all
     select format(case when c.name is null then 'column %L is not exposed by the watch'
                        when c.filter_type is null then 'column %L has a type that a filter cannot compare'
-                       else 'the filter on %L is an object' end, f.key)
+                       else 'the filter on %L is an object' end, f.key), case when c.name is null then f.key end
         from jsonb_each(filter) f left join sidecar_internal.searchable_columns(w) c on c.name = f.key
         where c.filter_type is null or jsonb_typeof(f.value) = 'object'
     limit 1;
     if fault is not null then
         raise exception '%', fault using errcode = 'undefined_column',
-            hint = format('Its columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
-                          array_to_string(w.key_columns || exposed, ', '));
+            hint = format('%sIts columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
+                          sidecar_internal.did_you_mean(faulty, w.key_columns || exposed), array_to_string(w.key_columns || exposed, ', '));
     end if;
     fault := (select format('invalid input value for enum %s: "%s"', c.filter_type, u.label)
               from jsonb_each(filter) f join sidecar_internal.searchable_columns(w) c on c.name = f.key
@@ -283,19 +284,16 @@ CREATE FUNCTION sidecar.set_rate(relation regclass DEFAULT NULL::regclass, targe
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    meant constant integer[] := array(select m.id from sidecar_internal.watches_meant(relation, target) m);
     changed integer;
 begin
     if set_rate.rows_per_s <= 0 or set_rate.rows_per_s in ('nan', 'infinity') then
         raise exception 'rows_per_s is %', set_rate.rows_per_s using errcode = 'invalid_parameter_value',
             hint = 'Give a number above 0 (0.5 is a row every two seconds), or NULL for no cap; sidecar.pause stops a watch.';
-    elsif target is not null or (relation is not null and not exists (
-            select from sidecar_internal.watches w where w.relation = set_rate.relation and w.unwatched_at is null)) then
-        perform sidecar_internal.get_watch(relation, target);
     end if;
     update sidecar_internal.watches w set rows_per_s = set_rate.rows_per_s
         where w.unwatched_at is null and w.rows_per_s is distinct from set_rate.rows_per_s
-          and (set_rate.relation is null or w.relation = set_rate.relation)
-          and (set_rate.target is null or w.target = set_rate.target);
+          and w.id = any (meant);
     get diagnostics changed = row_count;
     perform pg_notify('sidecar_watches', '');
     return changed;
@@ -442,9 +440,13 @@ COMMENT ON COLUMN sidecar.status.retrying IS 'Of the failed rows, those that are
 COMMENT ON COLUMN sidecar.status.health IS 'problem (rows are not embedded until somebody acts), warning (rows failed, the watch is paused, or its index cannot be built), working or ok.';
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select * from sidecar_internal.status_of(relation, true) $$;
+    AS $$
+begin
+    perform sidecar_internal.watches_meant(relation, null);
+    return query select * from sidecar_internal.status_of(relation, true);
+end $$;
 
 COMMENT ON FUNCTION sidecar.status_exact(relation regclass) IS 'sidecar.status with every number counted instead of estimated, for one table or (NULL) all.';
 
@@ -568,13 +570,12 @@ begin
         raise exception 'timeout_ms is %', coalesce(timeout_ms::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'Give the longest wait in milliseconds, for example 5000.';
     end if;
-    for w in select * from sidecar_internal.watches x where x.relation = wait_embedded.relation and x.unwatched_at is null
-             and (wait_embedded.target is null or x.target = wait_embedded.target) order by x.id loop
-        perform sidecar_internal.wait_one_embedded(w, sidecar_internal.canonical_key(w, key), deadline, timeout_ms);
-    end loop;
-    if not found then
+    if wait_embedded.relation is null then
         perform sidecar_internal.get_watch(relation, target);
     end if;
+    for w in select * from sidecar_internal.watches_meant(wait_embedded.relation, wait_embedded.target) loop
+        perform sidecar_internal.wait_one_embedded(w, sidecar_internal.canonical_key(w, key), deadline, timeout_ms);
+    end loop;
 end $$;
 
 COMMENT ON PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text, IN timeout_ms integer) IS 'Waits until the present content of a row is in its vector. Call it after COMMIT. Raises SC001 after timeout_ms, SC002 if the row cannot be embedded, 02000 if there is no such row.';
@@ -860,7 +861,8 @@ begin
             where a.attrelid = check_exposed.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
         if not found then
             raise exception 'table % has no column %', relation, coalesce(quote_literal(column_name), 'NULL')
-                using errcode = 'undefined_column', hint = 'Expose columns of the watched table: expose => array[''title''].';
+                using errcode = 'undefined_column', hint = sidecar_internal.did_you_mean_column(column_name, relation)
+                                                      || 'Expose columns of the watched table: expose => array[''title''].';
         elsif type.typname in ('vector', 'halfvec', 'sparsevec', 'bytea') then
             raise exception 'column % of % has type %, which a search does not show', quote_literal(column_name), relation, type.printed
                 using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table.';
@@ -1687,6 +1689,27 @@ CREATE FUNCTION sidecar_internal.denials_of(w sidecar_internal.watches, role nam
     select * from denial d where exists (select from pg_roles r where r.rolname = denials_of.role);
 $$;
 
+CREATE FUNCTION sidecar_internal.did_you_mean(wanted text, names text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce((
+        select format('Did you mean %L? ', n.name)
+        from unnest(names) n(name)
+        cross join lateral (select sidecar_internal.letter_pairs(wanted) as a, sidecar_internal.letter_pairs(n.name) as b) p
+        cross join lateral (select 2.0 * (select count(*) from unnest(p.a) x where x = any (p.b)) / (cardinality(p.a) + cardinality(p.b)) as share) s
+        where s.share >= 0.4
+        order by s.share desc, n.name limit 1), '');
+$$;
+
+CREATE FUNCTION sidecar_internal.did_you_mean_column(wanted text, relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select sidecar_internal.did_you_mean(wanted, array(
+        select a.attname::text from pg_attribute a where a.attrelid = relation and a.attnum > 0 and not a.attisdropped));
+$$;
+
 CREATE FUNCTION sidecar_internal.difference(relation regclass, keys text[], columns text[]) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2231,26 +2254,17 @@ CREATE FUNCTION sidecar_internal.get_watch(relation regclass, target text) RETUR
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    w sidecar_internal.watches;
-    targets text;
-    n integer;
+    meant sidecar_internal.watches[];
 begin
-    select count(*), string_agg(quote_literal(x.target), ', ' order by x.target) into n, targets
-        from sidecar_internal.watches x where x.relation = get_watch.relation and x.unwatched_at is null;
-    select * into w from sidecar_internal.watches x where x.relation = get_watch.relation and x.unwatched_at is null
-        and (x.target = get_watch.target or (get_watch.target is null and n = 1));
-    if w.id is not null then
-        return w;
-    elsif n = 0 then
-        raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
-            hint = format('select sidecar.watch(%L, source => ...) starts it; select * from sidecar.status lists what is watched.',
-                          relation::text);
-    elsif get_watch.target is null then
-        raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
-            hint = format('Name the target, one of: %s', targets);
+    if get_watch.relation is null then
+        raise exception 'no table is named' using errcode = 'invalid_parameter_value', hint = 'Name a watched table: sidecar.status lists them.';
     end if;
-    raise exception 'table % has no watch with target %', relation, quote_literal(get_watch.target)
-        using errcode = 'undefined_object', hint = format('Its targets: %s', targets);
+    meant := array(select w from sidecar_internal.watches_meant(relation, target) w);
+    if cardinality(meant) > 1 then
+        raise exception 'table % has % watches', relation, cardinality(meant) using errcode = 'ambiguous_column',
+            hint = format('Name the target, one of: %s', sidecar_internal.quoted_list(array(select m.target from unnest(meant) m order by m.target)));
+    end if;
+    return meant[1];
 end $$;
 
 CREATE FUNCTION sidecar_internal.grant_like(relation regclass, made regclass) RETURNS void
@@ -2793,7 +2807,8 @@ begin
         where a.attrelid = relation and a.attname = name and a.attnum > 0 and not a.attisdropped;
     if not found then
         raise exception 'table % has no column %', relation, quote_literal(name)
-            using errcode = 'undefined_column', hint = 'Column names are case-sensitive here: give them as \d shows them.';
+            using errcode = 'undefined_column', hint = sidecar_internal.did_you_mean_column(name, relation)
+                                                  || 'Column names are case-sensitive here: give them as \d shows them.';
     elsif source.type = 'bytea'::regtype then
         return 'image';
     elsif source.typcategory = 'S' then
@@ -2835,6 +2850,13 @@ begin
     end if;
     return kinds[1];
 end $$;
+
+CREATE FUNCTION sidecar_internal.letter_pairs(name text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array_agg(distinct substr(' ' || lower(name) || ' ', i, 2)) from generate_series(1, length(name) + 1) i;
+$$;
 
 CREATE FUNCTION sidecar_internal.lock_table(relation regclass, mode text, limits record) RETURNS void
     LANGUAGE plpgsql
@@ -3080,6 +3102,13 @@ CREATE FUNCTION sidecar_internal.queue_of(watch_id integer) RETURNS SETOF regcla
         where c.relnamespace = 'sidecar_internal'::regnamespace and c.relkind = 'r'
           and c.relname ~ format('^(events|delayed|ledger|former)_%s$', watch_id);
 $_$;
+
+CREATE FUNCTION sidecar_internal.quoted_list(names text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(quote_literal(n.name), ', ' order by n.i) from unnest(names) with ordinality n(name, i);
+$$;
 
 CREATE FUNCTION sidecar_internal.raise_generation() RETURNS bigint
     LANGUAGE plpgsql
@@ -3603,7 +3632,8 @@ declare
 begin
     if missing is not null or coalesce(cardinality(columns), 0) = 0 or array_position(columns, null) is not null then
         raise exception 'table % has no column %', relation, coalesce(quote_literal(missing), 'NULL')
-            using errcode = 'undefined_column', hint = 'Name text columns, or one tsvector column: document => array[''title''].';
+            using errcode = 'undefined_column', hint = sidecar_internal.did_you_mean_column(missing, relation)
+                                                  || 'Name text columns, or one tsvector column: document => array[''title''].';
     elsif cardinality(columns) = 1 and exists (select from pg_attribute a where a.attrelid = relation and a.attname = columns[1]
                                                and a.atttypid = 'tsvector'::regtype) then
         return format('t.%I', columns[1]);
@@ -3714,16 +3744,12 @@ CREATE FUNCTION sidecar_internal.set_paused(relation regclass, target text, paus
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    meant constant integer[] := array(select m.id from sidecar_internal.watches_meant(relation, target) m);
     changed integer;
 begin
-    if target is not null or (relation is not null and not exists (
-            select from sidecar_internal.watches w where w.relation = set_paused.relation and w.unwatched_at is null)) then
-        perform sidecar_internal.get_watch(relation, target);
-    end if;
     update sidecar_internal.watches w set paused = set_paused.paused
         where w.unwatched_at is null and w.paused is distinct from set_paused.paused
-          and (set_paused.relation is null or w.relation = set_paused.relation)
-          and (set_paused.target is null or w.target = set_paused.target);
+          and w.id = any (meant);
     get diagnostics changed = row_count;
     perform pg_notify('sidecar_watches', '');
     return changed;
@@ -4337,6 +4363,38 @@ begin
         using errcode = 'undefined_object', hint = 'Its vectors have stayed. To delete them: ' || calls;
 end $$;
 
+CREATE FUNCTION sidecar_internal.watches_meant(relation regclass, target text) RETURNS SETOF sidecar_internal.watches
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    targets text[];
+    vectors_of text;
+begin
+    if watches_meant.relation is null and watches_meant.target is not null then
+        raise exception 'target % is named without its table', quote_literal(watches_meant.target)
+            using errcode = 'invalid_parameter_value', hint = 'Name the table, too; without a target, all of its watches are meant.';
+    end if;
+    return query select x.* from sidecar_internal.watches x
+        where x.unwatched_at is null and (watches_meant.relation is null or x.relation = watches_meant.relation)
+          and (watches_meant.target is null or x.target = watches_meant.target) order by x.id;
+    if found or watches_meant.relation is null then
+        return;
+    end if;
+    targets := array(select x.target from sidecar_internal.watches x
+                     where x.relation = watches_meant.relation and x.unwatched_at is null order by x.target);
+    if cardinality(targets) > 0 then
+        raise exception 'table % has no watch with target %', relation, quote_literal(watches_meant.target)
+            using errcode = 'undefined_object',
+                  hint = format('%sIts targets: %s', sidecar_internal.did_you_mean(watches_meant.target, targets), sidecar_internal.quoted_list(targets));
+    end if;
+    vectors_of := (select format('%s holds the vectors of %s: name that table.', watches_meant.relation, x.relation) from sidecar_internal.watches x
+                   where watches_meant.relation in (x.companion, x.companion_view) and x.unwatched_at is null limit 1);
+    raise exception 'table % is not watched', relation using errcode = 'undefined_object',
+        hint = coalesce(vectors_of, format('select sidecar.watch(%L, source => ...) starts it; select * from sidecar.status lists what is watched.',
+                                           relation::text));
+end $$;
+
 CREATE FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) RETURNS sidecar_internal.watches
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4739,6 +4797,10 @@ REVOKE ALL ON FUNCTION sidecar_internal.denial_of(w sidecar_internal.watches, ro
 
 REVOKE ALL ON FUNCTION sidecar_internal.denials_of(w sidecar_internal.watches, role name) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.did_you_mean(wanted text, names text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.did_you_mean_column(wanted text, relation regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.difference(relation regclass, keys text[], columns text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.drop_foreign_triggers(w sidecar_internal.watches) FROM PUBLIC;
@@ -4871,6 +4933,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.kind_of_column(relation regclass, name t
 
 REVOKE ALL ON FUNCTION sidecar_internal.kind_of_source(relation regclass, source text[], kind text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.letter_pairs(name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.lock_table(relation regclass, mode text, limits record) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.lost_target_statement(w sidecar_internal.watches) FROM PUBLIC;
@@ -4900,6 +4964,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.prepare_ledger(former sidecar_internal.w
 REVOKE ALL ON FUNCTION sidecar_internal.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.queue_of(watch_id integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.quoted_list(names text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.raise_generation() FROM PUBLIC;
 
@@ -5026,5 +5092,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.warn_of_updates(w sidecar_internal.watch
 REVOKE ALL ON FUNCTION sidecar_internal.watch_statement(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.watch_to_end(relation regclass, target text, drop_target boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.watches_meant(relation regclass, target text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) FROM PUBLIC;

@@ -23,7 +23,7 @@ _RATE_WINDOW_S = 15.0
 
 
 def follow_progress(
-    operations: Operations, table: str | None, *, exact: bool, until_embedded: bool, as_json: bool
+    operations: Operations, table: str | None, target: str | None, *, exact: bool, until_embedded: bool, as_json: bool
 ) -> None:
     """Reads and shows the watches every second, until Ctrl-C or, with `until_embedded`, until all work is done.
 
@@ -35,7 +35,7 @@ def follow_progress(
     try:
         while True:
             builds = operations.index_builds()
-            watches = operations.status(table, exact=exact)
+            watches = operations.status(table, target, exact=exact)
             for watch in watches:
                 rates[watch.watch_id].add(time.monotonic(), watch.rows_done)
                 view.show(watch, rates[watch.watch_id], builds.get(watch.watch_id))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sidecar.cli.database import open_database
-from sidecar.cli.options import DatabaseUrl, Json, OptionalTable
+from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Target
 from sidecar.cli.output import paint, print_json
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 _COLOURS: Mapping[Health, str] = {"ok": "green", "working": "cyan", "warning": "yellow", "problem": "red"}
 
 
-def status(
+def status(  # noqa: PLR0913 - one parameter for every option of the command
     table: OptionalTable = None,
+    target: Target = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show progress, rate and time left, until Ctrl-C.")
     ] = False,
@@ -47,9 +48,9 @@ def status(
         if follow or until_embedded:
             from sidecar.cli.follow import follow_progress
 
-            follow_progress(operations, table, exact=exact, until_embedded=until_embedded, as_json=as_json)
+            follow_progress(operations, table, target, exact=exact, until_embedded=until_embedded, as_json=as_json)
             return
-        watches = operations.status(table, exact=exact)
+        watches = operations.status(table, target, exact=exact)
     if as_json:
         print_json(watches)
         return

@@ -14,6 +14,7 @@ from typing import Any
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
+from sidecar.operations.meant_table import naming_similar_tables
 from sidecar.operations.rights import Right
 from sidecar.operations.search import FoundRows, SearchableWatch, find_watch, run_search
 from sidecar.operations.session import (
@@ -112,26 +113,21 @@ class Operations:
         """Embeds all rows again; another `model` has old vectors cleared first. Returns table and target."""
         return self._run_on_watch("reembed", (table, target, model))
 
-    def status(self, table: str | None = None, *, exact: bool = False) -> list[WatchStatus]:
-        """The status of each watch, or of each watch of a table; StatementRejected if that table is not watched."""
+    def status(self, table: str | None = None, target: str | None = None, *, exact: bool = False) -> list[WatchStatus]:
+        """The status of each watch, of each watch of a table, or of one; StatementRejected if that is not watched."""
+        self._check_meant(table, target)
         found = [WatchStatus(**row) for row in self._rows("status", (table, exact))]
-        if table is not None and not found:
-            self._value("name_of_watch", (table, None))  # raises: it is not watched
-        return found
+        return [watch for watch in found if target in {None, watch.target}]
 
     def failures(self, table: str | None, target: str | None, limit: int) -> list[Failure]:
         """The newest failures first; StatementRejected if a named table is not watched."""
-        found = [Failure(**row) for row in self._rows("failures", (table, target, limit))]
-        if table is not None and not found:
-            self.status(table) if target is None else self._value("name_of_watch", (table, target))
-        return found
+        self._check_meant(table, target)
+        return [Failure(**row) for row in self._rows("failures", (table, target, limit))]
 
     def failures_by_reason(self, table: str | None, target: str | None) -> list[FailuresByReason]:
         """The most frequent reason first; StatementRejected if a named table is not watched."""
-        found = [FailuresByReason(**row) for row in self._rows("failures_by_reason", (table, target))]
-        if table is not None and not found:
-            self.failures(table, target, 1)
-        return found
+        self._check_meant(table, target)
+        return [FailuresByReason(**row) for row in self._rows("failures_by_reason", (table, target))]
 
     def sample_sizes(self, watch_id: int) -> list[int | None]:
         """Bytes of the sources of some rows of a watch, None where there is nothing to embed."""
@@ -155,7 +151,7 @@ class Operations:
 
     def watch_to_search(self, table: str, target: str | None) -> SearchableWatch:
         """The watch that a search of this table runs on."""
-        with translate_psycopg_errors():
+        with naming_similar_tables(self._connection, table), translate_psycopg_errors():
             return find_watch(self._connection, table, target)
 
     def search(self, watch: SearchableWatch, vector: list[float], limit: int) -> FoundRows:
@@ -165,7 +161,8 @@ class Operations:
 
     def verify(self, table: str, target: str | None) -> Verifier:
         """Starts a verification of all rows, which sidecars continue whether or not this process follows it."""
-        return Verifier(self._connection, table, target)
+        with naming_similar_tables(self._connection, table):
+            return Verifier(self._connection, table, target)
 
     def remains(self) -> list[Remains]:
         """All that `uninstall` leaves, in an order in which it can be removed."""
@@ -175,20 +172,31 @@ class Operations:
         """Drops schema `sidecar` and its triggers in one transaction; `force`: even while sidecars are running."""
         self._value("uninstall", (force,))
 
+    def _check_meant(self, table: str | None, target: str | None) -> None:
+        """Raises StatementRejected if table and target mean no watch."""
+        self._value("check_meant", (table, target))
+
     def _run_on_watch(self, name: str, parameters: tuple[object, ...]) -> tuple[str, str]:
         """Runs the statement `name` on one watch; returns the watch's table and target, read before the statement."""
-        with translate_psycopg_errors():
+        with naming_similar_tables(self._connection, parameters[0]), translate_psycopg_errors():
             row = self._connection.execute(_SQL["name_of_watch"].encode(), parameters[:2]).fetchone()
             self._connection.execute(_SQL[name].encode(), parameters)
         assert row is not None
         return row[0], row[1]
 
     def _rows(self, name: str, parameters: tuple[object, ...]) -> list[dict[str, Any]]:
-        with translate_psycopg_errors(), CommandCursor(self._connection, row_factory=dict_row) as cursor:
+        with (
+            naming_similar_tables(self._connection, parameters[0] if parameters else None),
+            translate_psycopg_errors(),
+            CommandCursor(self._connection, row_factory=dict_row) as cursor,
+        ):
             return cursor.execute(_SQL[name].encode(), parameters).fetchall()
 
     def _value(self, name: str, parameters: tuple[object, ...]) -> Any:
-        with translate_psycopg_errors():
+        with (
+            naming_similar_tables(self._connection, parameters[0] if parameters else None),
+            translate_psycopg_errors(),
+        ):
             row = self._connection.execute(_SQL[name].encode(), parameters).fetchone()
         assert row is not None
         return row[0]

@@ -8,6 +8,9 @@ select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::t
 -- name: name_of_watch
 select w.relation::text, w.target from sidecar_internal.get_watch($1::regclass, $2::text) w
 
+-- name: check_meant
+select count(*) from sidecar_internal.watches_meant($1::regclass, $2::text)
+
 -- name: watch_to_end
 -- The whole watch as text, for `remains`: nothing else may be left of it.
 select w.relation::text as relation, w.target, w::text as watch

@@ -88,6 +88,12 @@ async def find_watches(database: Database, table: str) -> list[SearchedWatch]:
     return [_watch(record) for record in records]
 
 
+async def list_watched(database: Database) -> list[tuple[str, str]]:
+    """Table (schema-qualified and quoted) and target of each watch, sorted. Raises DatabaseError."""
+    async with database.connection() as connection:
+        return [tuple(record) for record in await connection.fetch(statement("list_watched"))]
+
+
 async def find_nearest(
     database: Database, watch: SearchedWatch, query: NearestQuery, timeout_s: float
 ) -> list[NearestRow]:

@@ -15,6 +15,12 @@ join sidecar_internal.watches w on w.relation = c.oid
 where w.unwatched_at is null
 order by w.id
 
+-- name: list_watched
+-- Of the watches only: tables that are not watched appear not to exist.
+select format('%I.%I', n.nspname, c.relname), w.target
+from sidecar_internal.watches w join pg_class c on c.oid = w.relation join pg_namespace n on n.oid = c.relnamespace
+where w.unwatched_at is null order by 1, 2
+
 -- name: limit_search
 -- Milliseconds: $1 for the search, $2 for a lock.
 select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)

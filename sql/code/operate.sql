@@ -5,16 +5,12 @@
 create or replace function sidecar_internal.set_paused(relation regclass, target text, paused boolean) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
+    meant constant integer[] := array(select m.id from sidecar_internal.watches_meant(relation, target) m);
     changed integer;
 begin
-    if target is not null or (relation is not null and not exists (
-            select from sidecar_internal.watches w where w.relation = set_paused.relation and w.unwatched_at is null)) then
-        perform sidecar_internal.get_watch(relation, target);
-    end if;
     update sidecar_internal.watches w set paused = set_paused.paused
         where w.unwatched_at is null and w.paused is distinct from set_paused.paused
-          and (set_paused.relation is null or w.relation = set_paused.relation)
-          and (set_paused.target is null or w.target = set_paused.target);
+          and w.id = any (meant);
     get diagnostics changed = row_count;
     perform pg_notify('sidecar_watches', '');
     return changed;
@@ -113,19 +109,16 @@ comment on function sidecar.reembed is
 create or replace function sidecar.set_rate(relation regclass default null, target text default null, rows_per_s double precision default null)
 returns integer language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
+    meant constant integer[] := array(select m.id from sidecar_internal.watches_meant(relation, target) m);
     changed integer;
 begin
     if set_rate.rows_per_s <= 0 or set_rate.rows_per_s in ('nan', 'infinity') then
         raise exception 'rows_per_s is %', set_rate.rows_per_s using errcode = 'invalid_parameter_value',
             hint = 'Give a number above 0 (0.5 is a row every two seconds), or NULL for no cap; sidecar.pause stops a watch.';
-    elsif target is not null or (relation is not null and not exists (
-            select from sidecar_internal.watches w where w.relation = set_rate.relation and w.unwatched_at is null)) then
-        perform sidecar_internal.get_watch(relation, target);
     end if;
     update sidecar_internal.watches w set rows_per_s = set_rate.rows_per_s
         where w.unwatched_at is null and w.rows_per_s is distinct from set_rate.rows_per_s
-          and (set_rate.relation is null or w.relation = set_rate.relation)
-          and (set_rate.target is null or w.target = set_rate.target);
+          and w.id = any (meant);
     get diagnostics changed = row_count;
     perform pg_notify('sidecar_watches', '');
     return changed;

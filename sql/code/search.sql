@@ -65,7 +65,8 @@ declare
 begin
     if missing is not null or coalesce(cardinality(columns), 0) = 0 or array_position(columns, null) is not null then
         raise exception 'table % has no column %', relation, coalesce(quote_literal(missing), 'NULL')
-            using errcode = 'undefined_column', hint = 'Name text columns, or one tsvector column: document => array[''title''].';
+            using errcode = 'undefined_column', hint = sidecar_internal.did_you_mean_column(missing, relation)
+                                                  || 'Name text columns, or one tsvector column: document => array[''title''].';
     elsif cardinality(columns) = 1 and exists (select from pg_attribute a where a.attrelid = relation and a.attname = columns[1]
                                                and a.atttypid = 'tsvector'::regtype) then
         return format('t.%I', columns[1]);

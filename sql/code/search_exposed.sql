@@ -22,7 +22,8 @@ begin
             where a.attrelid = check_exposed.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
         if not found then
             raise exception 'table % has no column %', relation, coalesce(quote_literal(column_name), 'NULL')
-                using errcode = 'undefined_column', hint = 'Expose columns of the watched table: expose => array[''title''].';
+                using errcode = 'undefined_column', hint = sidecar_internal.did_you_mean_column(column_name, relation)
+                                                      || 'Expose columns of the watched table: expose => array[''title''].';
         elsif type.typname in ('vector', 'halfvec', 'sparsevec', 'bytea') then
             raise exception 'column % of % has type %, which a search does not show', quote_literal(column_name), relation, type.printed
                 using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table.';
@@ -172,6 +173,7 @@ declare
     exposed constant text[] := sidecar_internal.exposed_columns(w);
     wanted constant text[] := coalesce(columns, exposed);
     fault text;
+    faulty text;
 begin
     if k is null or k < 1 then
         raise exception 'k is %', coalesce(k::text, 'NULL')
@@ -181,21 +183,21 @@ begin
         select unnest(wanted) as name, w.key_columns || exposed as allowed
         union all select unnest(document), w.key_columns || exposed || case w.kind when 'text' then w.source else '{}' end
     )
-    select format('column %L is not exposed by the watch', a.name) into fault
+    select format('column %L is not exposed by the watch', a.name), a.name into fault, faulty
         from asked a where a.name is null or a.name <> all (a.allowed)
     union all
-    select format('column %L is asked for twice', c.name) from unnest(wanted) c(name) group by c.name having count(*) > 1
+    select format('column %L is asked for twice', c.name), null from unnest(wanted) c(name) group by c.name having count(*) > 1
     union all
     select format(case when c.name is null then 'column %L is not exposed by the watch'
                        when c.filter_type is null then 'column %L has a type that a filter cannot compare'
-                       else 'the filter on %L is an object' end, f.key)
+                       else 'the filter on %L is an object' end, f.key), case when c.name is null then f.key end
         from jsonb_each(filter) f left join sidecar_internal.searchable_columns(w) c on c.name = f.key
         where c.filter_type is null or jsonb_typeof(f.value) = 'object'
     limit 1;
     if fault is not null then
         raise exception '%', fault using errcode = 'undefined_column',
-            hint = format('Its columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
-                          array_to_string(w.key_columns || exposed, ', '));
+            hint = format('%sIts columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
+                          sidecar_internal.did_you_mean(faulty, w.key_columns || exposed), array_to_string(w.key_columns || exposed, ', '));
     end if;
     fault := (select format('invalid input value for enum %s: "%s"', c.filter_type, u.label)
               from jsonb_each(filter) f join sidecar_internal.searchable_columns(w) c on c.name = f.key

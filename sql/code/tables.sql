@@ -73,7 +73,8 @@ begin
         where a.attrelid = relation and a.attname = name and a.attnum > 0 and not a.attisdropped;
     if not found then
         raise exception 'table % has no column %', relation, quote_literal(name)
-            using errcode = 'undefined_column', hint = 'Column names are case-sensitive here: give them as \d shows them.';
+            using errcode = 'undefined_column', hint = sidecar_internal.did_you_mean_column(name, relation)
+                                                  || 'Column names are case-sensitive here: give them as \d shows them.';
     elsif source.type = 'bytea'::regtype then
         return 'image';
     elsif source.typcategory = 'S' then

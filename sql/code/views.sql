@@ -4,7 +4,11 @@ create or replace view sidecar.status as select * from sidecar_internal.status_o
 
 -- The same with every number counted.
 create or replace function sidecar.status_exact(relation regclass) returns setof sidecar.status
-language sql stable set search_path = pg_catalog, pg_temp as $$ select * from sidecar_internal.status_of(relation, true) $$;
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    perform sidecar_internal.watches_meant(relation, null);
+    return query select * from sidecar_internal.status_of(relation, true);
+end $$;
 comment on function sidecar.status_exact is 'sidecar.status with every number counted instead of estimated, for one table or (NULL) all.';
 
 create or replace view sidecar.failures as

@@ -36,13 +36,12 @@ begin
         raise exception 'timeout_ms is %', coalesce(timeout_ms::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'Give the longest wait in milliseconds, for example 5000.';
     end if;
-    for w in select * from sidecar_internal.watches x where x.relation = wait_embedded.relation and x.unwatched_at is null
-             and (wait_embedded.target is null or x.target = wait_embedded.target) order by x.id loop
-        perform sidecar_internal.wait_one_embedded(w, sidecar_internal.canonical_key(w, key), deadline, timeout_ms);
-    end loop;
-    if not found then
+    if wait_embedded.relation is null then
         perform sidecar_internal.get_watch(relation, target);
     end if;
+    for w in select * from sidecar_internal.watches_meant(wait_embedded.relation, wait_embedded.target) loop
+        perform sidecar_internal.wait_one_embedded(w, sidecar_internal.canonical_key(w, key), deadline, timeout_ms);
+    end loop;
 end $$;
 comment on procedure sidecar.wait_embedded is
     'Waits until the present content of a row is in its vector. Call it after COMMIT. Raises SC001 after timeout_ms, SC002 if the '

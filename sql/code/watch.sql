@@ -9,31 +9,60 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select w from sidecar_internal.watches w where w.relation = find_watch.relation and w.target = find_watch.target;
 $$;
 
--- The active watch. Raises if there is none. `target` NULL stands for the only watch of the table.
+-- The active watches that table and target mean: `relation` NULL stands for all tables, `target` NULL for all targets of the table.
+-- Raises if there is none, unless both are NULL, and for a target without a table.
+create or replace function sidecar_internal.watches_meant(relation regclass, target text) returns setof sidecar_internal.watches
+language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp as $$
+declare
+    targets text[];
+    vectors_of text;
+begin
+    if watches_meant.relation is null and watches_meant.target is not null then
+        raise exception 'target % is named without its table', quote_literal(watches_meant.target)
+            using errcode = 'invalid_parameter_value', hint = 'Name the table, too; without a target, all of its watches are meant.';
+    end if;
+    return query select x.* from sidecar_internal.watches x
+        where x.unwatched_at is null and (watches_meant.relation is null or x.relation = watches_meant.relation)
+          and (watches_meant.target is null or x.target = watches_meant.target) order by x.id;
+    if found or watches_meant.relation is null then
+        return;
+    end if;
+    targets := array(select x.target from sidecar_internal.watches x
+                     where x.relation = watches_meant.relation and x.unwatched_at is null order by x.target);
+    if cardinality(targets) > 0 then
+        raise exception 'table % has no watch with target %', relation, quote_literal(watches_meant.target)
+            using errcode = 'undefined_object',
+                  hint = format('%sIts targets: %s', sidecar_internal.did_you_mean(watches_meant.target, targets), sidecar_internal.quoted_list(targets));
+    end if;
+    vectors_of := (select format('%s holds the vectors of %s: name that table.', watches_meant.relation, x.relation) from sidecar_internal.watches x
+                   where watches_meant.relation in (x.companion, x.companion_view) and x.unwatched_at is null limit 1);
+    raise exception 'table % is not watched', relation using errcode = 'undefined_object',
+        hint = coalesce(vectors_of, format('select sidecar.watch(%L, source => ...) starts it; select * from sidecar.status lists what is watched.',
+                                           relation::text));
+end $$;
+
+-- The active watch that table and target mean. Raises if there is none, or several: `target` NULL stands for the only watch of
+-- the table.
 create or replace function sidecar_internal.get_watch(relation regclass, target text) returns sidecar_internal.watches
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    w sidecar_internal.watches;
-    targets text;
-    n integer;
+    meant sidecar_internal.watches[];
 begin
-    select count(*), string_agg(quote_literal(x.target), ', ' order by x.target) into n, targets
-        from sidecar_internal.watches x where x.relation = get_watch.relation and x.unwatched_at is null;
-    select * into w from sidecar_internal.watches x where x.relation = get_watch.relation and x.unwatched_at is null
-        and (x.target = get_watch.target or (get_watch.target is null and n = 1));
-    if w.id is not null then
-        return w;
-    elsif n = 0 then
-        raise exception 'table % is not watched', coalesce(relation::text, 'NULL') using errcode = 'undefined_object',
-            hint = format('select sidecar.watch(%L, source => ...) starts it; select * from sidecar.status lists what is watched.',
-                          relation::text);
-    elsif get_watch.target is null then
-        raise exception 'table % has % watches', relation, n using errcode = 'ambiguous_column',
-            hint = format('Name the target, one of: %s', targets);
+    if get_watch.relation is null then
+        raise exception 'no table is named' using errcode = 'invalid_parameter_value', hint = 'Name a watched table: sidecar.status lists them.';
     end if;
-    raise exception 'table % has no watch with target %', relation, quote_literal(get_watch.target)
-        using errcode = 'undefined_object', hint = format('Its targets: %s', targets);
+    meant := array(select w from sidecar_internal.watches_meant(relation, target) w);
+    if cardinality(meant) > 1 then
+        raise exception 'table % has % watches', relation, cardinality(meant) using errcode = 'ambiguous_column',
+            hint = format('Name the target, one of: %s', sidecar_internal.quoted_list(array(select m.target from unnest(meant) m order by m.target)));
+    end if;
+    return meant[1];
 end $$;
+
+create or replace function sidecar_internal.quoted_list(names text[]) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select string_agg(quote_literal(n.name), ', ' order by n.i) from unnest(names) with ordinality n(name, i);
+$$;
 
 comment on function sidecar.unwatch is
     'Ends a watch. The vectors stay, and watching again embeds only what has changed since; drop_target => true drops the vectors '

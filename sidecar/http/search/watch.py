@@ -8,7 +8,8 @@ from sidecar.errors import InputError
 from sidecar.http.models import ModelInfo
 from sidecar.http.search.bodies import SearchBody
 from sidecar.postgres.database import Database
-from sidecar.postgres.search import SearchedWatch, find_watches
+from sidecar.postgres.search import SearchedWatch, find_watches, list_watched
+from sidecar.similarity import did_you_mean, most_similar
 
 
 async def find_watch(database: Database, table: str, target: str | None) -> SearchedWatch:
@@ -17,7 +18,7 @@ async def find_watch(database: Database, table: str, target: str | None) -> Sear
     """
     found = [] if "\0" in table else await find_watches(database, table)
     if not found:
-        raise InputError("unknown_watch", f"No table {table[:200]!r} is watched.", "table")
+        raise await _unknown_table(database, table)
     if len({watch.relation for watch in found}) > 1:
         names = ", ".join(sorted({watch.table_name for watch in found}))
         raise InputError("ambiguous_watch", f"`table` may be {names}: name its schema.", "table")
@@ -26,10 +27,28 @@ async def find_watch(database: Database, table: str, target: str | None) -> Sear
         found = [watch for watch in found if watch.target == target]
         if not found:
             message = f"{table[:200]!r} has no watch with the target {target[:200]!r}. Its targets: {targets}."
-            raise InputError("unknown_watch", message, "target")
+            similar = did_you_mean(target[:200], targets.split(", "), "{!r}")
+            raise InputError("unknown_watch", message + similar, "target")
     if len(found) > 1:
         raise InputError("ambiguous_watch", f"`target` may be {targets}: name one.", "target")
     return found[0]
+
+
+async def _unknown_table(database: Database, table: str) -> InputError:
+    """Names the watched table that is meant, if the words resemble one or are a watch, table.target."""
+    message = f"No table {table[:200]!r} is watched."
+    watched = await list_watched(database)
+    for name, target in watched:
+        if table in {f"{name}.{target}", f"{name.partition('.')[2]}.{target}"}:
+            named = table.removesuffix(f".{target}")
+            message += f" It is the name of a watch: give `table` {named!r}, `target` {target!r}."
+            return InputError("unknown_watch", message, "table")
+    names = {name.partition(".")[2]: name for name, _ in watched}
+    wanted = table[:200].rpartition(".")[2].strip('"')
+    similar = most_similar(wanted, names)
+    if similar is not None:
+        message += f" Did you mean {names[similar]!r}?"
+    return InputError("unknown_watch", message, "table")
 
 
 def check_model(watch: SearchedWatch, model: ModelInfo) -> None:
@@ -99,5 +118,6 @@ def _check_exposed(watch: SearchedWatch, name: str, param: str) -> None:
             f"`{param}`: the watch does not expose a column {name[:200]!r}. Key and exposed columns are "
             f"{', '.join((*watch.key_columns, *watch.exposed))}; "
             "sidecar.watch(…, expose => …, replace => true) adds one."
+            + did_you_mean(name[:200], (*watch.key_columns, *watch.exposed), "{!r}")
         )
         raise InputError("column_not_exposed", message, param)

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from sidecar.errors import StatementRejected
+from sidecar.operations.meant_table import naming_similar_tables
 from sidecar.operations.operations import WatchRequest
 from sidecar.operations.session import Connection, translate_psycopg_errors
 from sidecar.postgres.statements import read_statements
@@ -73,7 +74,7 @@ def survey(connection: Connection, request: WatchRequest) -> Survey:
 
     Raises StatementRejected if there is no such table or source, or the role may not read it.
     """
-    with translate_psycopg_errors():
+    with naming_similar_tables(connection, request.table), translate_psycopg_errors():
         table = Table(**_row(connection, "size", (request.table,)))
         wanted: dict[str, Any] = {
             "relation": request.table,

@@ -41,7 +41,7 @@ def test_pausing_an_unwatched_table_is_an_error(db: Connection, watch_id: int, c
         run(db, f"select sidecar.{call}('others')")
     with refused(db, "42704", "has no watch with target 'f'", "Its targets: 'e'"):
         run(db, f"select sidecar.{call}('items', 'f')")
-    with refused(db, "42704", "table NULL is not watched", ""):
+    with refused(db, "22023", "target 'e' is named without its table", "Name the table"):
         run(db, f"select sidecar.{call}(target => 'e')")
 
 
