@@ -14,6 +14,7 @@ from mkdocs.structure.pages import Page
 
 from docsite.dialect import for_python_markdown
 from docsite.links import Link, replace_targets
+from docsite.wide_tables import break_long_names, is_mostly_a_wide_table
 
 ROOT = Path(__file__).parents[1]
 _DOCS = "docs/"
@@ -27,6 +28,8 @@ PLACES = {
     "sidecar/demo/data/LICENSES.md": "demo-data.md",
 }
 _SOURCES = {place: source for source, place in PLACES.items()}
+# How a page ranks among those that search finds: first what helps, last the long lists of tests.
+_BOOSTS = {"troubleshooting.md": 2, "glossary.md": 1.5, "compatibility.md": 0.5, "changelog.md": 0.5}
 # Files of the repository that pages link to, and which are no pages of the site.
 _COPIES = "repository/"
 
@@ -44,6 +47,15 @@ def on_page_markdown(markdown: str, page: Page, **_context: object) -> str:
     """Has links lead to where their files stand in the site, in the generator's Markdown."""
     place = page.file.src_uri
     return for_python_markdown(replace_targets(markdown, lambda link: _place_of_link(link, place)))
+
+
+def on_page_content(html: str, page: Page, **_context: object) -> str:
+    """Gives wide tables the room that there is."""
+    if is_mostly_a_wide_table(html):
+        page.meta["hide"] = ["toc"]
+    if (boost := _BOOSTS.get(page.file.src_uri)) is not None:
+        page.meta["search"] = {"boost": boost}
+    return break_long_names(html)
 
 
 def _copies(file: File) -> set[str]:

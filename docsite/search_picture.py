@@ -22,17 +22,18 @@ from PIL import Image
 
 PICTURE = Path(__file__).parents[1] / "docs" / "assets" / "search.svg"
 QUERIES = ("sad cat", "pot of tea", "rain", "fruit")
-FOUND = 7
+FOUND = 6
 _NEAREST = """
     select name, picture from emoji where id < 10000
     order by picture_embedding <=> %s::vector limit %s
 """
-_CALL = "sidecar.watch('emoji', source =&gt; 'picture', target =&gt; 'picture_embedding')"
-_WIDTH, _MARGIN, _LEFT, _TOP, _ROW, _SIDE = 880, 28, 300, 108, 88, 60
+_CALL = ("sidecar.watch('emoji',", "source =&gt; 'picture', target =&gt; 'picture_embedding');")
+# Narrow, with large letters: a telephone shows it at half its size.
+_WIDTH, _MARGIN, _LEFT, _TOP, _ROW, _SIDE, _STEP = 720, 28, 194, 130, 80, 58, 84
 _STYLE = """
     .card { fill: #ffffff; stroke: #d0d7de } .rule { stroke: #d8dee4 } .tile { fill: #ffffff }
-    .code { font: 15px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #1f2328 }
-    .note { font: 14px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #59636e } .word { fill: #0550ae }
+    .code { font: 17px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #1f2328 }
+    .note { font: 16px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #59636e } .word { fill: #0550ae }
     @media (prefers-color-scheme: dark) {
         .card { fill: #151b23; stroke: #3d444d } .rule { stroke: #3d444d }
         .code { fill: #f0f6fc } .note { fill: #b1bac4 } .word { fill: #79c0ff }
@@ -51,8 +52,9 @@ def draw(found: Iterable[tuple[str, Found]]) -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" {_label(rows)}>',
             f"<style>{_STYLE}</style>",
             f'<rect class="card" x="1" y="1" width="{_WIDTH - 2}" height="{height - 2}" rx="12"/>',
-            f'<text class="code" x="{_MARGIN}" y="44"><tspan class="word">select</tspan> {_CALL};</text>',
-            f'<text class="note" x="{_MARGIN}" y="74">… and a text finds the pictures in the table:</text>',
+            f'<text class="code" x="{_MARGIN}" y="40"><tspan class="word">select</tspan> {_CALL[0]}</text>',
+            f'<text class="code" x="{_MARGIN + 41}" y="64">{_CALL[1]}</text>',
+            f'<text class="note" x="{_MARGIN}" y="98">… and a text finds the pictures in the table:</text>',
             *(line for place, row in enumerate(rows) for line in _row(_TOP + place * _ROW, *row)),
             "</svg>\n",
         ]
@@ -67,10 +69,10 @@ def _label(rows: Iterable[tuple[str, Found]]) -> str:
 def _row(top: int, query: str, found: Found) -> list[str]:
     return [
         f'<line class="rule" x1="{_MARGIN}" x2="{_WIDTH - _MARGIN}" y1="{top - 8}" y2="{top - 8}"/>',
-        f'<text class="code" x="{_MARGIN}" y="{top + 37}">“{escape(query)}”</text>',
+        f'<text class="code" x="{_MARGIN}" y="{top + 36}">“{escape(query)}”</text>',
         *(
-            f'<rect class="tile" x="{_LEFT + place * 80 - 4}" y="{top - 2}" width="72" height="72" rx="10"/>'
-            f'<image x="{_LEFT + place * 80 + 2}" y="{top + 4}" width="{_SIDE}" height="{_SIDE}" '
+            f'<rect class="tile" x="{_LEFT + place * _STEP - 6}" y="{top - 2}" width="70" height="68" rx="10"/>'
+            f'<image x="{_LEFT + place * _STEP}" y="{top + 3}" width="{_SIDE}" height="{_SIDE}" '
             f'href="{_data_uri(picture)}"><title>{escape(name)}</title></image>'
             for place, (name, picture) in enumerate(found)
         ),
