@@ -1,4 +1,4 @@
-"""Room for wide tables: long names in cells may break, and a page of little but a table has no table of contents."""
+"""Room for wide tables: long names in cells may break, and a page that is mostly one has no table of contents beside it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LATER_CELL = re.compile(r"(?<=</td>)\s*<td\b.*?</td>", re.DOTALL)
 _CODE = re.compile(r"<code>[^<]*</code>")
 _JOINT = re.compile(r"(?<=[^<])(::|[/_])(?=\w)")
 _FEW_HEADINGS = 3
-_MANY_COLUMNS = 4
+_MANY_COLUMNS, _TOO_MANY_COLUMNS = 4, 8
 
 
 def break_long_names(html: str) -> str:
@@ -22,6 +22,7 @@ def break_long_names(html: str) -> str:
 
 
 def is_mostly_a_wide_table(html: str) -> bool:
-    """Whether a page has a table of many columns, and hardly a heading that a table of contents could list."""
+    """Whether a page has a table of many columns, and hardly a heading; or a table that needs all the room there is."""
     widest = max((row.count("<th") for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL)), default=0)
-    return widest >= _MANY_COLUMNS and len(re.findall(r"<h[23]\b", html)) < _FEW_HEADINGS
+    headings = len(re.findall(r"<h[23]\b", html))
+    return widest >= _TOO_MANY_COLUMNS or (widest >= _MANY_COLUMNS and headings < _FEW_HEADINGS)
