@@ -1,4 +1,4 @@
-"""Room for wide tables: long names in cells may break, and a page that is mostly one has no table of contents beside it."""
+"""Room for wide tables: long names in cells may break, and a page that is mostly one has no contents beside it."""
 
 from __future__ import annotations
 
