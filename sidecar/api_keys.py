@@ -56,7 +56,7 @@ def parse_file(content: str) -> list[ApiKey]:
 def require_distinct(keys: Sequence[ApiKey]) -> None:
     """Raises ConfigurationError if two keys have the same secret: its scopes would be ambiguous."""
     if len({key.digest for key in keys}) < len(keys):
-        raise ConfigurationError(["API_KEYS, API_KEYS_FILE: the same key stands there twice; each may stand once"])
+        raise ConfigurationError(["API_KEYS, API_KEYS_FILE: the same key appears twice; list each key once"])
 
 
 def _lines(content: str) -> list[str]:
@@ -67,7 +67,7 @@ def _parse(variable: str, unit: str, entries: Iterable[str]) -> list[ApiKey]:
     numbered = [(f"{variable}: {unit} {number}", entry.strip()) for number, entry in enumerate(entries, 1)]
     keys = [_parse_entry(place, entry) for place, entry in numbered if entry]
     if not keys:
-        raise ConfigurationError([f"{variable}: there is no key in it"])
+        raise ConfigurationError([f"{variable}: it contains no key"])
     require_distinct(keys)
     return keys
 
@@ -78,8 +78,8 @@ def _parse_entry(place: str, entry: str) -> ApiKey:
     names, secret = (before.split("+"), after) if colon else ([scope.value for scope in Scope], entry)
     if not set(names) <= {scope.value for scope in Scope}:
         allowed = "embed, search and admin, joined by +, such as embed+search:KEY"
-        raise ConfigurationError([f"{place}: only scopes may stand before a colon: {allowed}"])
+        raise ConfigurationError([f"{place}: only scopes may come before a colon: {allowed}"])
     if not is_valid_key(secret):
-        allowed = "16 to 512 characters: letters, digits and signs, neither blanks nor commas"
+        allowed = "16 to 512 characters: letters, digits and symbols, without spaces or commas"
         raise ConfigurationError([f"{place}: a key has {allowed}"])
     return ApiKey(secret, frozenset(map(Scope, names)), digest_of(secret))

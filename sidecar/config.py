@@ -170,12 +170,12 @@ def _allowed_values(field: FieldInfo) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(str(choice) for choice in get_args(kind))
     if kind is bool:
-        return "1 or 0 (true/false, yes/no and on/off will do)"
+        return "1 or 0 (or true/false, yes/no, on/off)"
     if kind is int:
         return "a whole number" + _bounds(field.metadata)
     if kind is float:
         return "a number" + _bounds(field.metadata)
-    return "a text that is not blank"
+    return "any text that is not blank"
 
 
 def _without_none(annotation: Any) -> Any:

@@ -58,7 +58,7 @@ class ExitDeadline:
         if self._cancelled.wait(self._timeout_s):
             return
         faulthandler.cancel_dump_traceback_later()
-        logger.warning("Not all has ended within SHUTDOWN_TIMEOUT_S (%g s); it is cut off.", self._timeout_s)
+        logger.warning("Some work did not finish within SHUTDOWN_TIMEOUT_S (%g s) and is cut off.", self._timeout_s)
         try:
             self._clean_up()
         finally:

@@ -110,7 +110,7 @@ def serve(
     where = " and ".join(format_address(listener) for listener in listeners)
     logger.info("Serving on %s.", where)
     if settings.allow_anonymous:
-        logger.warning("ALLOW_ANONYMOUS=1: everybody who reaches %s is served, without a key.", where)
+        logger.warning("ALLOW_ANONYMOUS=1: anyone who can reach %s is served, without a key.", where)
     process = _Process(settings, load_encoder, clean_up or _do_nothing)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

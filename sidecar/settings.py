@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     vision_size: int | None = Field(default=None, ge=16, le=4096)
     """Side in pixels of the square the model reads. Unset: the model's own size."""
     tta_crop_size: int | None = Field(default=None, ge=16, le=4096)
-    """Side in pixels of a crop before it is resized to `VISION_SIZE`: its detail. The device takes as long for any."""
+    """Side in pixels of a crop before it is resized to `VISION_SIZE`: its detail, at no cost on the device."""
     model_precision: Literal["bf16", "fp16", "fp32"] | None = None
     """Number format on the device. Unset: `bf16` where the device supports it, else `fp32`."""
     enable_multi_scale: bool = True
@@ -132,11 +132,11 @@ class Settings(BaseSettings):
         pattern=r"^((/[A-Za-z0-9._~-]+)*/?)$",
         json_schema_extra={"allowed": "a path such as /sidecar"},
     )
-    """What a proxy in front puts before the paths of the service, whether it passes it on or takes it off."""
+    """Path prefix that a proxy in front adds, whether it passes the prefix on or strips it."""
     keep_alive_s: float = Field(default=75.0, ge=0.1, le=86_400)
-    """Time a connection may be idle before it is closed. Above that of a balancer in front, which is often 60 s."""
+    """Time a connection may be idle before it is closed. Set it above that of a load balancer in front, often 60 s."""
     shutdown_timeout_s: float = Field(default=10.0, ge=0.1, le=600)
-    """Time to finish what is in hand when stopped."""
+    """Time to finish running work when stopped."""
 
     ingest: bool = True
     """Embed the rows of watched tables. `0`: REST only."""
@@ -149,11 +149,11 @@ class Settings(BaseSettings):
     ingest_batch_bytes: int = Field(default=64 * MIB, ge=MIB, le=4096 * MIB)
     """Bytes of contents that the server looks at for one read, at most; of a text no more than these are read."""
     ingest_min_share: float = Field(default=0.1, ge=0, le=0.9)
-    """Part of the device's time that rows get however many queries there are."""
+    """Share of the device's time that rows get, however many queries there are."""
     backfill_min_share: float = Field(default=0.1, gt=0, le=0.9)
-    """Part of what rows get that is for the backfill however many live changes there are."""
+    """Share of the rows' time that the backfill gets, however many live changes there are."""
     sweep_interval_s: float = Field(default=3600.0, ge=1, le=604_800)
-    """Time between two searches for rows that no trigger saw."""
+    """Time between two sweeps, which look for rows that no trigger saw."""
     verify_bytes_per_s: int = Field(default=32 * MIB, ge=64 * 1024, le=16_384 * MIB)
     """Bytes of content and vectors that `sidecar verify` reads in a second, by all sidecars together."""
 
@@ -183,9 +183,9 @@ class Settings(BaseSettings):
     device_timeout_s: float | None = Field(default=None, ge=0.1, le=86_400)
     """Longest time of a micro-batch. Unset: 60 (on a CPU 600) for `BATCH_MAX_VIEWS` up to 32, else in proportion."""
     device_max_failures: int = Field(default=3, ge=1, le=1000)
-    """Micro-batches that fail in a row, and a known input with them, before `/readyz` says 503."""
+    """Micro-batches that fail in a row, and a known input with them, before `/readyz` answers 503."""
     device_recovery_s: float = Field(default=10.0, ge=0, le=3600)
-    """Time that a device that fails or hangs has to recover, before the process ends with exit code 1."""
+    """Time that a failing or hanging device has to recover before the process ends with exit code 1."""
     query_queue_views: int = Field(default=1024, ge=1, le=1_000_000)
     """Views of requests that may wait: at least those of one panorama, 80 with the default settings."""
     ingest_queue_views: int = Field(default=1024, ge=1, le=1_000_000)
@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     max_batch_images: int = Field(default=32, ge=1, le=4096)
     """Pictures in one request, at most."""
     max_uploads_bytes: int = Field(default=512 * MIB, ge=MIB, le=1024 * 1024 * MIB)
-    """Bodies of all requests that are in memory at a time, together."""
+    """Total size of the request bodies that are in memory at a time."""
     query_cache_bytes: int = Field(default=32 * MIB, ge=0, le=65_536 * MIB)
     """Memory for the vectors of recent query texts. `0`: none are kept."""
 
@@ -202,11 +202,11 @@ class Settings(BaseSettings):
     rerank_model_id: str = Field(default="cross-encoder/ms-marco-MiniLM-L6-v2", min_length=1)
     """The cross-encoder: a name on Hugging Face, or `local-dir:/path`."""
     rerank_max_tokens: int = Field(default=512, ge=16, le=32_768)
-    """Tokens of query and document that the cross-encoder reads; the rest has no part in the score."""
+    """Tokens of query and document that the cross-encoder reads; the rest does not affect the score."""
     rerank_queue_pairs: int = Field(default=1024, ge=1, le=1_000_000)
     """Pairs of query and document that may wait for the cross-encoder."""
     rerank_min_share: float = Field(default=0.2, ge=0, le=0.9)
-    """Part of the device's time that reranking gets however many queries there are."""
+    """Share of the device's time that reranking gets, however many queries there are."""
     max_rerank_documents: int = Field(default=1000, ge=1, le=100_000)
     """Documents in one rerank request, at most."""
     model_aliases: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -216,12 +216,12 @@ class Settings(BaseSettings):
             "RERANK_MODEL_ID as the model: text-embedding-3-small,rerank-v3.5=cross-encoder/ms-marco-MiniLM-L6-v2"
         },
     )
-    """Other names that requests may give the models, for clients whose names are fixed. Unset: their own only."""
+    """Other names that requests may use for the models, for clients with fixed names. Unset: only their own."""
     max_search_rows: int = Field(default=1000, ge=1, le=100_000)
     """Rows that one search may ask for."""
 
     api_keys: SecretStr | None = Field(default=None, json_schema_extra={"allowed": _KEYS})
-    """Keys that open the service, separated by commas: several, so that one can be replaced by another."""
+    """Keys that clients may use, separated by commas; with several, one can be replaced by another."""
     api_keys_file: Path | None = Field(
         default=None, json_schema_extra={"allowed": "the path of a file, one key a line"}
     )
@@ -261,13 +261,13 @@ class Settings(BaseSettings):
     otel_service_name: str = Field(default="sidecar", min_length=1)
     """Name of the service in traces."""
     otel_traces_sampler_arg: float = Field(default=1.0, ge=0, le=1)
-    """Part of the traces that begin here and are kept; the rest follow their caller's decision."""
+    """Fraction of the traces started here that are kept; others follow their caller's decision."""
     slo_query_p95_ms: float = Field(default=250.0, gt=0, le=600_000)
     """Objective: 95 % of the queries are answered within this time."""
     slo_lag_p95_s: float = Field(default=10.0, gt=0, le=604_800)
     """Objective: 95 % of the changed rows have their vector within this time after their change."""
     slo_availability: float = Field(default=0.999, ge=0.5, lt=1)
-    """Objective: the part of the requests that are answered, neither refused as overload nor failed."""
+    """Objective: the fraction of requests that are answered, neither refused because of overload nor failed."""
 
     @field_validator("model_precision", "matmul_precision", "cuda_device", "rerank", mode="before")
     @classmethod

@@ -52,7 +52,7 @@ begin
         raise exception 'k must be 0 or more, candidates 1 or more, rrf_constant 0 or more' using errcode = 'invalid_parameter_value',
             hint = format('They are %s, %s and %s.', k, coalesce(candidates::text, 'unset'), rrf_constant);
     elsif w.kind <> 'text' and document is null then
-        raise exception 'target % is made of pictures, which have no text to match', quote_literal(w.target)
+        raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
     end if;
     if numnode(words) = 0 then
@@ -73,7 +73,7 @@ CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select '0021', '…' $$;
 
-COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of our tables, and a digest of the functions and views that are installed.';
+COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of the sidecar''s tables, and a digest of the installed functions and views.';
 
 CREATE FUNCTION sidecar.pause(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
@@ -127,7 +127,7 @@ begin
     return true;
 end $$;
 
-COMMENT ON FUNCTION sidecar.renew_triggers(watch_id integer) IS 'Replaces the triggers that an older version created for a watch by those of this version. Takes the number of the watch; returns false if there was nothing to do. `sidecar migrate` calls it and prints the call where a table was in use.';
+COMMENT ON FUNCTION sidecar.renew_triggers(watch_id integer) IS 'Replaces the triggers that an older version created for a watch with those of this version. Takes the number of the watch; returns false if there was nothing to do. `sidecar migrate` calls it and prints the call where a table was in use.';
 
 CREATE FUNCTION sidecar.resume(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
@@ -203,7 +203,7 @@ declare
 begin
     if search.k is null or search.k < 1 then
         raise exception 'k is %', coalesce(search.k::text, 'NULL')
-            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
+            using errcode = 'invalid_parameter_value', hint = 'Give the number of rows, for example 10.';
     end if;
     -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
@@ -234,7 +234,7 @@ declare
 begin
     if k is null or k < 1 then
         raise exception 'k is %', coalesce(k::text, 'NULL')
-            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
+            using errcode = 'invalid_parameter_value', hint = 'Give the number of rows, for example 10.';
     end if;
     with asked as (
         select unnest(wanted) as name, w.key_columns || exposed as allowed
@@ -411,7 +411,7 @@ COMMENT ON COLUMN sidecar.status.failed IS 'Rows that cannot be embedded: see si
 
 COMMENT ON COLUMN sidecar.status.empty IS 'Rows without content; their vector is NULL.';
 
-COMMENT ON COLUMN sidecar.status.truncated IS 'Texts that are longer than the model reads: their ends have no part in the vectors. See sidecar.truncated_texts.';
+COMMENT ON COLUMN sidecar.status.truncated IS 'Texts that are longer than the model reads: their ends do not affect the vectors. See sidecar.truncated_texts.';
 
 COMMENT ON COLUMN sidecar.status.coverage IS 'Percentage of the rows with content that have a vector, an outdated one or not.';
 
@@ -431,13 +431,13 @@ COMMENT ON COLUMN sidecar.status.watch_id IS 'Number of the watch, as in sidecar
 
 COMMENT ON COLUMN sidecar.status.index_statement IS 'What an owner has to run to build the index; NULL if nothing is left to do.';
 
-COMMENT ON COLUMN sidecar.status.unreadable IS 'Texts of which the tokenizer of the model knows hardly a word. See sidecar.unreadable_texts.';
+COMMENT ON COLUMN sidecar.status.unreadable IS 'Texts of which the model''s tokenizer knows hardly a word. See sidecar.unreadable_texts.';
 
 COMMENT ON COLUMN sidecar.status.outdated IS 'Of the embedded rows, those that are pending: they keep their present vector until they are embedded again.';
 
 COMMENT ON COLUMN sidecar.status.retrying IS 'Of the failed rows, those that are pending: they changed, or were retried.';
 
-COMMENT ON COLUMN sidecar.status.health IS 'problem (rows are not embedded until somebody acts), warning (rows failed, the watch is paused, or its index cannot be built), working or ok.';
+COMMENT ON COLUMN sidecar.status.health IS 'problem (rows are not embedded until someone acts), warning (rows failed, the watch is paused, or its index cannot be built), working or ok.';
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE plpgsql STABLE
@@ -503,7 +503,7 @@ begin
     perform sidecar_internal.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
 end $$;
 
-COMMENT ON FUNCTION sidecar.uninstall(force boolean) IS 'Removes schemas sidecar and sidecar_internal and our triggers. The vectors stay. force => true does it while a sidecar is running.';
+COMMENT ON FUNCTION sidecar.uninstall(force boolean) IS 'Removes schemas sidecar and sidecar_internal and the sidecar''s triggers. The vectors are kept. force => true does it even while a sidecar is running.';
 
 CREATE FUNCTION sidecar.unreadable_texts(relation regclass, target text DEFAULT NULL::text, max_rows integer DEFAULT 1000) RETURNS TABLE(key jsonb, embedded_at timestamp with time zone)
     LANGUAGE sql STABLE
@@ -578,7 +578,7 @@ begin
     end loop;
 end $$;
 
-COMMENT ON PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text, IN timeout_ms integer) IS 'Waits until the present content of a row is in its vector. Call it after COMMIT. Raises SC001 after timeout_ms, SC002 if the row cannot be embedded, 02000 if there is no such row.';
+COMMENT ON PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text, IN timeout_ms integer) IS 'Waits until the vector of a row is that of its present content. Call it after COMMIT. Raises SC001 after timeout_ms, SC002 if the row cannot be embedded, 02000 if there is no such row.';
 
 CREATE FUNCTION sidecar.watch(relation regclass, source text[], target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
     LANGUAGE plpgsql
@@ -607,7 +607,7 @@ begin
     perform sidecar_internal.raise_in_use(relation, wanted.companion, (sidecar_internal.find_watch(relation, wanted.target)).id, limits.own, limits.began);
 end $$;
 
-COMMENT ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) IS 'Keeps a vector of one or more source columns up to date, in a column of the table or in a companion table, for present rows and for each change from now on. Returns the number of the watch. The same call again changes nothing and repairs what is missing; replace => true changes a watch.';
+COMMENT ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) IS 'Keeps a vector of one or more source columns up to date, in a column of the table or in a companion table, for present rows and for each change from now on. Returns the number of the watch. Repeating the call changes nothing but repairs what is missing; replace => true changes a watch.';
 
 CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
     LANGUAGE sql
@@ -680,16 +680,16 @@ CREATE FUNCTION sidecar_internal.advice_on(reason text) RETURNS text
         when 'not_a_picture' then 'Replace the content by a picture, or set it to NULL; the row is then tried again by itself.'
         when 'truncated_picture' then 'The file is cut off or damaged: replace it by the whole file, or set it to NULL; the row is then tried again by itself.'
         when 'unsupported_format' then 'Convert the picture to JPEG or PNG, or set it to NULL; the row is then tried again by itself.'
-        when 'too_many_pixels' then 'Scale the picture down, and the row is tried again by itself; or raise MAX_IMAGE_PIXELS, restart the sidecar, and retry.'
-        when 'too_many_bytes' then 'Make the content smaller, and the row is tried again by itself; or raise the limit that the message names, restart the sidecar, and retry.'
+        when 'too_many_pixels' then 'Scale the picture down, and the row is tried again automatically; or raise MAX_IMAGE_PIXELS, restart the sidecar, and retry.'
+        when 'too_many_bytes' then 'Make the content smaller, and the row is tried again automatically; or raise the limit that the message names, restart the sidecar, and retry.'
         when 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs; restart the sidecar, and retry.'
-        when 'decode_crashed' then 'Save the picture again in another program, and the row is tried again by itself; or raise DECODE_MEMORY_BYTES, restart the sidecar, and retry.'
-        when 'decode_out_of_memory' then 'Scale the picture down, and the row is tried again by itself; or raise DECODE_MEMORY_BYTES, restart the sidecar, and retry.'
-        when 'no_vector' then 'Change the content, and the row is tried again by itself; or set MODEL_PRECISION=fp32, restart the sidecar, and retry.'
+        when 'decode_crashed' then 'Save the picture again in another program, and the row is tried again automatically; or raise DECODE_MEMORY_BYTES, restart the sidecar, and retry.'
+        when 'decode_out_of_memory' then 'Scale the picture down, and the row is tried again automatically; or raise DECODE_MEMORY_BYTES, restart the sidecar, and retry.'
+        when 'no_vector' then 'Change the content, and the row is tried again automatically; or set MODEL_PRECISION=fp32, restart the sidecar, and retry.'
         when 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device; restart the sidecar, and retry.'
         when 'device_error' then 'The sidecar''s log has the error of the device: repair its driver or hardware, restart the sidecar, and retry.'
         when 'worker_crashed' then 'The sidecar''s log says what ended it: repair that, and retry.'
-        when 'read_rejected' then 'Repair the value, and the row is tried again by itself; or repair the function, view or storage that it comes from, and retry.'
+        when 'read_rejected' then 'Repair the value, and the row is tried again automatically; or repair the function, view or storage that it comes from, and retry.'
         when 'write_rejected' then 'A constraint, trigger or right of the table refused the vector: change it, and retry.'
         when 'write_suppressed' then 'A BEFORE trigger of the table dropped or changed the write of the vector: change it, and retry.'
         else 'The message says what was wrong: repair that, and retry.' end;
@@ -979,7 +979,7 @@ begin
         raise exception '% takes part in table inheritance, where a primary key does not cover the children', relation
             using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
     elsif not pg_has_role(class.relowner, 'usage') then
-        raise exception 'only the owner of % can watch it, and role "%" is not', relation, current_user
+        raise exception 'only the owner of % can watch it, and role "%" is not its owner', relation, current_user
             using errcode = 'insufficient_privilege',
                   hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
     end if;
@@ -1383,7 +1383,7 @@ begin
             and (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.companion_view) then
         execute format('drop view %s', name); -- created for a watch whose row was not restored
     elsif w.companion_view is not null then
-        raise warning 'the view of companion % was not made: the name % is taken', w.companion, name
+        raise warning 'the view of companion % was not created: the name % is taken', w.companion, name
             using hint = 'Nothing depends on it: join the two tables yourself, as the query in sidecar.status does.';
         return null;
     end if;
@@ -1524,7 +1524,7 @@ begin
                 if asleep_until_ms is null and not sidecar_internal.activate_queue(%1$s) then
                     return null;
                 elsif not (case when tg_op = 'DELETE' then %6$s else %5$s end) then
-                    raise datatype_mismatch using message = 'a key column has got another type';
+                    raise datatype_mismatch using message = 'the type of a key column has changed';
                 elsif not has_table_privilege('sidecar_internal.events_%1$s', 'insert') then
                     raise insufficient_privilege using message = 'the queue of the watch cannot be written';
                 end if;
@@ -1589,7 +1589,7 @@ begin
                 insert into sidecar_internal.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s;
                 if not found then
                     if exists (select from changed_rows) then
-                        perform sidecar_internal.report_breakage(%1$s, '42804', 'a key column has got another type');
+                        perform sidecar_internal.report_breakage(%1$s, '42804', 'the type of a key column has changed');
                     end if;
                     return null;
                 end if;
@@ -1817,7 +1817,7 @@ begin
     perform set_config('lock_timeout', limits.theirs, true);
     select * into w from sidecar_internal.watches x where x.id = watch_id and (x.unwatched_at is null or drop_target) for update;
     if not found then
-        raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
+        raise exception 'table % is no longer watched', relation using errcode = 'undefined_object',
             hint = 'Another session has just ended the watch.';
     end if;
     perform set_config('lock_timeout', limits.ours, true);
@@ -1948,7 +1948,7 @@ begin
     elsif fault is not null then
         return fault || ': call sidecar.watch again' || case when w.source <@ array(
             select a.attname::text from pg_attribute a where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped)
-            then '' else ' with the columns of now and replace => true' end;
+            then '' else ' with the present columns and replace => true' end;
     elsif exists (select from sidecar_internal.breakages b where b.watch_id = w.id) then
         return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
                 from sidecar_internal.breakages b where b.watch_id = w.id);
@@ -2279,7 +2279,7 @@ begin
            c.relrowsecurity and m.relkind <> 'v' as hides into model
         from pg_class c, pg_class m where c.oid = relation and m.oid = made;
     if model.hides then
-        raise warning 'table % has row-level security, which % has not: only its owner may read it', relation, made
+        raise warning 'table % has row-level security, which % does not have: only its owner may read it', relation, made
             using hint = 'Grant SELECT on it yourself, after a policy of its own.';
     else
         for grantee in select a.grantee from pg_class c cross join aclexplode(c.relacl) a
@@ -2671,7 +2671,7 @@ declare
 begin
     if found_state.state = 'failed' then
         raise exception 'row % of % cannot be embedded: %', key, w.relation, coalesce(found_state.reason, 'unknown reason')
-            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(...). See sidecar.failures.';
+            using errcode = 'SC002', hint = 'Correct the row, or: select sidecar.retry(...). See sidecar.failures.';
     end if;
     return coalesce(found_state.state = 'done', false);
 end $$;
@@ -3061,7 +3061,7 @@ begin
         return;
     end if;
     perform sidecar_internal.start_move(former, saved);
-    raise notice 'the vectors of % move from % to %: sidecar.status tells how far', saved.relation,
+    raise notice 'the vectors of % are moving from % to %: sidecar.status shows the progress', saved.relation,
             coalesce(former.companion, former.relation), coalesce(saved.companion, saved.relation)
         using hint = 'Search the new place from now on. When all have moved, and not before, drop the former one: '
             || case when former.companion is null then format('alter table %s drop column %I;', former.relation, former.target)
@@ -4129,7 +4129,7 @@ begin
     if former.id is not null and former.unwatched_at is null then
         is_same := sidecar_internal.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
         if not replace and not (is_same and sidecar_internal.exposed_columns(former) = wanted.expose) then
-            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
+            raise exception '%.% is already watched, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
                 quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
                 coalesce(former.model, 'any'), former.index_kind, former.expose
                 using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
@@ -4359,8 +4359,8 @@ begin
         raise exception 'table % has % watches that have ended', relation, cardinality(ended) using errcode = 'ambiguous_column',
             hint = 'Name the target: ' || calls;
     end if;
-    raise exception '% is not watched any longer', case when cardinality(ended) > 1 then format('table %s', relation) else format('%s.%I', relation, ended[1]) end
-        using errcode = 'undefined_object', hint = 'Its vectors have stayed. To delete them: ' || calls;
+    raise exception '% is no longer watched', case when cardinality(ended) > 1 then format('table %s', relation) else format('%s.%I', relation, ended[1]) end
+        using errcode = 'undefined_object', hint = 'Its vectors are still there. To delete them: ' || calls;
 end $$;
 
 CREATE FUNCTION sidecar_internal.watches_meant(relation regclass, target text) RETURNS SETOF sidecar_internal.watches
@@ -4440,7 +4440,7 @@ CREATE VIEW sidecar.failures AS
      JOIN sidecar_internal.watches w ON ((w.id = d.watch_id)))
   WHERE (w.unwatched_at IS NULL);
 
-COMMENT ON VIEW sidecar.failures IS 'Rows that cannot be embedded as they are, and why. A changed row is tried again by itself, the others by sidecar.retry.';
+COMMENT ON VIEW sidecar.failures IS 'Rows whose current content cannot be embedded, and why. A row that changes is tried again automatically, others with sidecar.retry.';
 
 COMMENT ON COLUMN sidecar.failures.key IS 'Primary key of the row.';
 
@@ -4496,7 +4496,7 @@ COMMENT ON COLUMN sidecar.failures_by_reason.advice IS 'What to do about failure
 
 COMMENT ON COLUMN sidecar.failures_by_reason.rows_statement IS 'The query that shows these rows, joined with the watched table.';
 
-COMMENT ON COLUMN sidecar.failures_by_reason.retry_statement IS 'What tries them again once the advice is followed; NULL where only other content helps, which is tried again by itself.';
+COMMENT ON COLUMN sidecar.failures_by_reason.retry_statement IS 'The call that tries them again once the advice has been followed; NULL if only other content helps: a row that changes is tried again automatically.';
 
 CREATE VIEW sidecar.index_builds AS
  SELECT w.id AS watch_id,

@@ -136,7 +136,9 @@ class Admission:
         if not (shortfall := queue.shortfall(items, ahead)):
             return
         used, noun = queue.waiting + queue.preparing + ahead, "pairs" if lane is Lane.RERANK else "views"
-        message = f"The {lane.value} queue is full: {used} {noun} wait and {items} more do not fit. Try again later."
+        message = (
+            f"The {lane.value} queue is full: {used} {noun} are waiting, {items} more do not fit. Try again later."
+        )
         raise self.rejection(lane, shortfall, message)
 
     def _push(self, job: Job) -> None:
@@ -148,7 +150,7 @@ class Admission:
 
     def _raise_if_closed(self) -> None:
         if self._device.closed:
-            raise DeviceError("The batcher has ended; the process is on its way down.")
+            raise DeviceError("The batcher has stopped; the process is shutting down.")
 
 
 class Reservation:

@@ -208,7 +208,7 @@ class Batcher:
                 await asyncio.wait([ended], timeout=None if self.health.trouble is None else _LAST_BATCH_WAIT_S)
             finally:
                 for job in self._jobs:
-                    job.fail(DeviceError("The batcher ended before the device answered."))
+                    job.fail(DeviceError("The batcher stopped before the device answered."))
 
     async def _encode(self, inputs: Inputs, lane: Lane, *, may_block: bool = False) -> Rows:
         job = Job(lane, inputs, asyncio.get_running_loop().create_future(), self.telemetry.traces.current_context())

@@ -49,7 +49,7 @@ class BulkRequests:
         """Admits a request of this size. Raises Overloaded."""
         if self._waiting and (shortfall := self._waiting + items - self._max_waiting) > 0:
             message = (
-                f"Large requests of {self._waiting} in all wait already, and {items} more do not fit. Try again later."
+                f"Large requests of {self._waiting} in all are waiting, and {items} more do not fit. Try again later."
             )
             raise self._batcher.rejection(self._lane, shortfall, message)
         with self._batcher.reserve(self._lane, 1) as reservation:  # its chunks block until they fit

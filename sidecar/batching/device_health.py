@@ -190,7 +190,7 @@ class DeviceHealth:
             trouble = self._trouble()
             if trouble is None or self._trouble_s < self._patience_s():
                 return
-        raise DeviceLost(f"{trouble}; the process ends so that another one can begin afresh")
+        raise DeviceLost(f"{trouble}; the process exits so that another one can start afresh")
 
     def _report(self) -> None:
         """Logs the state if it changed."""
@@ -200,10 +200,10 @@ class DeviceHealth:
             patience_s = self._patience_s()
         if changed and trouble:
             logger.error(
-                "%s. Not ready from now on; unless it recovers, the process ends in %g s.", trouble, patience_s
+                "%s. Not ready from now on; unless it recovers, the process exits in %g s.", trouble, patience_s
             )
         elif changed:
-            logger.warning("The device works again.")
+            logger.warning("The device is working again.")
 
     def _patience_s(self) -> float:
         """How long trouble lasts before the device is given up."""

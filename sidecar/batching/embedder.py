@@ -227,7 +227,7 @@ def _rejection(text: PreparedText) -> TextRejected | None:
     if text.is_short:
         return TextRejected(MORE_IS_NEEDED, "More of this text has to be read.")
     if text.blank:
-        return TextRejected("empty_text", "Nothing of this text is left to embed: only blanks and punctuation.")
+        return TextRejected("empty_text", "There is nothing to embed in this text: only whitespace and punctuation.")
     return None
 
 

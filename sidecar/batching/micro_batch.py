@@ -17,7 +17,7 @@ from sidecar.errors import DeviceError, DeviceOutOfMemory
 Rows: TypeAlias = NDArray[np.float32]
 SliceResult: TypeAlias = tuple[JobSlice, Rows | DeviceError]
 
-NOT_FINITE = "all that it computes is not finite, or zero"
+NOT_FINITE = "everything it computes is zero or not finite"
 FIRST_PAUSE_S = 15.0
 LONGEST_PAUSE_S = 3600.0
 

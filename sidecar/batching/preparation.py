@@ -89,7 +89,7 @@ class PreparationThreads:
         `raise_if_cancelled`. Raises DeviceError once closed.
         """
         if self._closed:
-            raise DeviceError("The batcher has ended; the process is on its way down.")
+            raise DeviceError("The batcher has stopped; the process is shutting down.")
         cancelled = threading.Event()
         future = self._executors[lane].submit(_run, work, cancelled)
         in_flight = self._in_flight[lane]

@@ -66,10 +66,10 @@ class Access:
             raise AccessDenied(401, "missing_key", _SEND_KEY, "Bearer")
         key = self._keys.find(secret.strip())
         if key is None or len(headers) > 1:
-            message = "The key in the Authorization header is none of this service's."
+            message = "The key in the Authorization header is not valid for this service."
             raise AccessDenied(401, "invalid_key", message, 'Bearer error="invalid_token"')
         if scope not in key.scopes:
-            message = f"The key is not for this: it lacks the scope `{scope.value}`."
+            message = f"The key lacks the scope `{scope.value}`, which this needs."
             challenge = f'Bearer error="insufficient_scope", scope="{scope.value}"'
             raise AccessDenied(403, "forbidden_scope", message, challenge)
 

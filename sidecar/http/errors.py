@@ -79,10 +79,10 @@ ErrorType: TypeAlias = Literal[
 class ErrorDetail(AnswerModel):
     code: str = Field(description="Stable, for programs.", examples=["empty_text"])
     message: str = Field(
-        description="What was wrong, and what to do.", examples=["`texts[2]` is empty; there is nothing to embed."]
+        description="What is wrong, and what to do.", examples=["`texts[2]` is empty; there is nothing to embed."]
     )
     type: ErrorType
-    param: str | None = Field(description="The field or file that was wrong.", examples=["texts[2]"])
+    param: str | None = Field(description="The field or file that is wrong.", examples=["texts[2]"])
 
 
 class ErrorAnswer(AnswerModel):

@@ -69,22 +69,22 @@ class ReadyAnswer(AnswerModel):
 
 class HealthAnswer(AnswerModel):
     status: Literal["ok"] = "ok"
-    detail: str = Field(description="`ready`, or why not.")
+    detail: str = Field(description="`ready`, or the reason why not.")
     ready: bool
     version: str
-    model: ModelInfo | None = Field(description="Null until it is loaded.")
+    model: ModelInfo | None = Field(description="Null until the model is loaded.")
     ingest: str = Field(
         description="`running`, `starting`, `waiting for the database`, `stopping`, `ending` or `off: …`."
     )
     database: str = Field(description=_DATABASE)
-    database_gone_since: datetime | None = Field(description="Null while it can be used.")
+    database_gone_since: datetime | None = Field(description="Null while the database can be used.")
     uptime_s: float
 
 
 class StatusAnswer(AnswerModel):
-    status: str = Field(description="`ready`, or why not.")
+    status: str = Field(description="`ready`, or the reason why not.")
     version: str
-    model: ModelInfo | None = Field(description="Null until it is loaded.")
+    model: ModelInfo | None = Field(description="Null until the model is loaded.")
     lanes: Mapping[str, LaneDepth] = Field(description="By name; empty until the model is loaded.")
     ingest: str = Field(
         description="`running`, `starting`, `waiting for the database`, `stopping`, `ending` or `off: …`."
@@ -94,10 +94,10 @@ class StatusAnswer(AnswerModel):
     )
     database: Literal["none", "ok", "unavailable"]
     database_detail: str | None
-    database_gone_since: datetime | None = Field(description="Null while it can be used.")
-    summary: str | None = Field(description="The state of all watches in a sentence. Null while `watches` is.")
-    health: Health | None = Field(description="The worst of the watches'. Null while `watches` is.")
-    watches: Sequence[WatchStatus] | None = Field(description="Null while the database does not tell.")
+    database_gone_since: datetime | None = Field(description="Null while the database can be used.")
+    summary: str | None = Field(description="The state of all watches in one sentence. Null while `watches` is null.")
+    health: Health | None = Field(description="The worst health of all watches. Null while `watches` is null.")
+    watches: Sequence[WatchStatus] | None = Field(description="Null while the database cannot be read.")
     objectives: Mapping[str, ObjectiveReport]
 
 
@@ -121,8 +121,8 @@ class HealthEndpoints:
 
     def operations(self) -> list[Operation]:
         return [
-            self._operation("/healthz", self.healthz, "What the process is and does", HealthAnswer),
-            self._operation("/livez", self.livez, "Whether the process lives", LiveAnswer),
+            self._operation("/healthz", self.healthz, "Version, model and state of the process", HealthAnswer),
+            self._operation("/livez", self.livez, "Whether the process is alive", LiveAnswer),
             self._operation("/readyz", self.readyz, "Whether queries can be embedded", ReadyAnswer, errors=(503,)),
             self._operation("/status", self.status, "Model, lanes, watches and objectives", StatusAnswer, Scope.ADMIN),
         ]

@@ -16,7 +16,7 @@ from sidecar.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model as answers name it. `fingerprint` identifies its vector space."""
+    """A model, as named in answers. `fingerprint` identifies its vector space."""
 
     id: str
     fingerprint: str

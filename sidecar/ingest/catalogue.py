@@ -121,9 +121,9 @@ class Catalogue:
             return
         async with self._database.connection() as connection:
             await connection.execute(statement("mark_broken"), watch.id, str(error))
-        self._logged[watch.id] = f"is broken and left alone: {error}"  # or the next load would log it again
+        self._logged[watch.id] = f"is broken and skipped: {error}"  # or the next load would log it again
         logger.error(
-            "watch %d on %s is broken and left alone: %s. Call sidecar.watch again.", watch.id, watch.quoted_name, error
+            "watch %d on %s is broken and skipped: %s. Call sidecar.watch again.", watch.id, watch.quoted_name, error
         )
 
     def mark_healthy(self, watch: Watch) -> None:
@@ -133,12 +133,12 @@ class Catalogue:
     def _log_if_left_alone(self, watch: Watch) -> None:
         identity = self._identity
         if watch.broken is not None:
-            self._log_once(watch, f"is broken and left alone: {watch.broken}")
+            self._log_once(watch, f"is broken and skipped: {watch.broken}")
         elif not watch.accepts(identity.model_id, identity.fingerprint, identity.dimensions):
             wanted = watch.fingerprint or watch.model or "any model"
             self._log_once(
                 watch,
-                f"is left alone: it wants {watch.dimensions} dimensions of {wanted}, this sidecar makes "
+                f"is skipped: it needs {watch.dimensions} dimensions of {wanted}, this sidecar makes "
                 f"{identity.dimensions} of {identity.fingerprint} ({identity.model_id}). {_advice(watch, identity)}",
             )
         else:

@@ -90,7 +90,7 @@ class Failure:
     @classmethod
     def from_error(cls, error: DatabaseError) -> Failure:
         if isinstance(error, Contention):
-            return cls(f"it gave way to somebody who waited for the table: {error}", gave_way=True)
+            return cls(f"it gave way to a session that was waiting for the table: {error}", gave_way=True)
         hint = error.hint if isinstance(error, StatementRejected) else None
         return cls(f"{error}. {hint}" if hint else str(error), gave_way=False)
 
@@ -153,7 +153,7 @@ class IndexKeeper:
         if watch.id not in self._owner_asked:
             self._owner_asked.add(watch.id)
             logger.warning(
-                "the index of %s is the owner's to build. Let %s run: %s", watch.quoted_name, state.owner, state.script
+                "only its owner can build the index of %s. Let %s run: %s", watch.quoted_name, state.owner, state.script
             )
 
     async def _postpone(self, watch: Watch, error: DatabaseError) -> None:

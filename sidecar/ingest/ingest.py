@@ -198,5 +198,5 @@ class Ingest:
             async with asyncio.timeout(2), self._database.connection() as connection:
                 await sign_off(connection, self._context.identity)
         except (DatabaseError, TimeoutError) as error:
-            logger.info("could not sign off: %s", error)
+            logger.info("could not unregister this sidecar: %s", error)
         await self._database.close()

@@ -173,7 +173,7 @@ class Scanner:
                 page = await sweep_page(connection, watch, self._page_sizes.rows(watch.id, SWEEP_PAGE_ROWS))
         self._next_sweep[watch.id] = time.monotonic() + SWEEP_PAUSE_S
         if page is not None and page.enqueued:
-            logger.warning("the sweep of %s found rows that no event told of: %d", watch.quoted_name, page.enqueued)
+            logger.warning("the sweep of %s found rows that no event reported: %d", watch.quoted_name, page.enqueued)
             self._on_enqueued()
         if page is None or page.last:
             self._on_change()

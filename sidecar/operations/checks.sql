@@ -23,14 +23,14 @@ where f.vector_schema is null or string_to_array(substring(f.version from '^[0-9
 -- name: read_only
 -- The server is a standby, or the settings of this session make new transactions read-only. (The transaction of a check is
 -- read-only in any case.)
-select 'problem' as severity, 'this server' as subject, 'it is a standby, which takes no writes until it is promoted' as what,
+select 'problem' as severity, 'this server' as subject, 'it is a standby, which accepts no writes until it is promoted' as what,
        'no vector is written here, and no sidecar can work' as why,
        format('export DATABASE_URL=''postgresql://PRIMARY:5432,STANDBY:5432/%s?target_session_attrs=read-write''', current_database()) as remedy,
        'shell' as run_in
 where pg_is_in_recovery()
 union all
-select 'problem', 'default_transaction_read_only', format('new transactions take no writes, by the setting of %s', f.origin),
-       'no vector is written, and no sidecar can work; if a full disk or a switch-over is the reason, mend that first',
+select 'problem', 'default_transaction_read_only', format('new transactions are read-only, because of a setting of %s', f.origin),
+       'no vector is written, and no sidecar can work; if a full disk or a switch-over is the reason, fix that first',
        case when f.source = 'client' then $$export DATABASE_URL="$(printf %s "$DATABASE_URL" | sed -E 's/(default_transaction_read_only(=|%3D))[a-z0-9]+/\1off/gI')"$$
             else 'set default_transaction_read_only = off; ' || coalesce('alter ' || f.owner || ' reset default_transaction_read_only;',
                  'alter system set default_transaction_read_only = off; select pg_reload_conf();') end,
@@ -76,7 +76,7 @@ select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject,
             when d.standing < 5 then format('%s of 5 triggers are missing', 5 - d.standing)
             when sidecar_internal.partition_lacks_trigger(w) then 'a partition lacks a trigger, or has it disabled'
             else 'the triggers no longer have the shape that the table needs' end as what,
-       'changes of rows are not noticed until the next sweep, and changed content not at all' as why,
+       'changes of rows are not noticed until the next sweep, and changed content never is' as why,
        sidecar_internal.watch_statement(w) || ';' as remedy, 'psql' as run_in
 from sidecar_internal.watches w
 cross join lateral (select count(*) as standing, string_agg(t.name, ', ' order by t.name) filter (where not t.fires) as disabled
@@ -85,7 +85,7 @@ where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and
 
 -- name: grants
 -- Rights that the roles of sidecars lack, on users' tables and on the sidecar's own.
-select 'problem' as severity, r.role::text as subject, d.what, 'the sidecar leaves such a watch alone' as why,
+select 'problem' as severity, r.role::text as subject, d.what, 'the sidecar skips such a watch' as why,
        d.remedy || ';' as remedy, 'psql' as run_in
 from sidecar_internal.serving_roles() r(role)
 cross join lateral (select distinct d.what, d.remedy from sidecar_internal.watches w cross join lateral sidecar_internal.denials_of(w, r.role) d
@@ -96,7 +96,7 @@ cross join lateral (select distinct d.what, d.remedy from sidecar_internal.watch
                                       and sidecar_internal.can_serve(w, s)))) d
 union all
 select 'problem', r.role::text, format('%I may not %s', r.role, string_agg(p.what, ', ' order by p.what)),
-       'the sidecar cannot take rows from the queue, or say that it lives', format('select sidecar.grant_worker(%L);', r.role), 'psql'
+       'the sidecar cannot take rows from the queue, or report that it is alive', format('select sidecar.grant_worker(%L);', r.role), 'psql'
 from sidecar_internal.serving_roles() r(role)
 cross join lateral (
     select format('%s on %s', a.action, c.oid::regclass) as what
@@ -117,7 +117,7 @@ group by r.role
 -- name: exposed_columns
 -- Exposed columns that searches over REST cannot show: gone, or not readable by a role of a sidecar.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
-       format('exposed columns are not there: %s', (select string_agg(quote_ident(e), ', ') from unnest(w.expose) e where e <> all (sidecar_internal.exposed_columns(w)))) as what,
+       format('exposed columns no longer exist: %s', (select string_agg(quote_ident(e), ', ') from unnest(w.expose) e where e <> all (sidecar_internal.exposed_columns(w)))) as what,
        'searches over REST do not show them' as why, sidecar_internal.watch_statement(w) || ';' as remedy, 'psql' as run_in
 from sidecar_internal.watches w
 where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and sidecar_internal.exposed_columns(w) <> w.expose
@@ -132,7 +132,7 @@ where w.unwatched_at is null and d.columns is not null and sidecar_internal.stru
 -- failing to build.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        case when i.state like 'invalid%' then 'the HNSW index is ' || i.state else 'there is no HNSW index: ' || i.state end as what,
-       case when o.may_build and f.watch_id is not null then 'searches read the whole table; the sidecar tries again, and what is below may be run at any time'
+       case when o.may_build and f.watch_id is not null then 'searches read the whole table; the sidecar tries again, and the statement below may be run at any time'
             when o.may_build then 'searches read the whole table; a running sidecar builds the index by itself when the backlog is done'
             else 'searches read the whole table, and no role of a sidecar owns it, so its owner has to build the index' end as why,
        sidecar_internal.index_statement(w) || ';' as remedy, 'psql' as run_in
@@ -167,7 +167,7 @@ where t.objects * l.sessions > b.locks / 2
 
 -- name: former_index
 -- HNSW indexes that a sidecar built and the watch no longer uses: of another kind, or left by a REINDEX.
-select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject, format('HNSW index %s serves nothing any longer', f.index) as what,
+select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject, format('HNSW index %s is no longer used', f.index) as what,
        'each vector that is written goes into it too, which takes 2 to 6 ms; a running sidecar that may act for the owner of the table drops it' as why,
        f.statement || ';' as remedy, 'psql' as run_in
 from sidecar_internal.watches w cross join lateral sidecar_internal.former_indexes(w) f
@@ -245,7 +245,7 @@ group by w.id having count(distinct r.fingerprint) > 1
 -- name: strangers
 -- Vectors that were written past the triggers, perhaps of another model. Reads a sample of the rows.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
-       format('%s of %s vectors that were looked at are not the sidecar''s', c.foreign_vectors, c.looked) as what,
+       format('%s of %s vectors in a sample were not written by the sidecar', c.foreign_vectors, c.looked) as what,
        'vectors of another model give an order without meaning' as why,
        format('select sidecar.verify(%L, %L);', w.relation, w.target) as remedy, 'psql' as run_in
 from sidecar_internal.watches w cross join lateral sidecar_internal.count_foreign_vectors(w, ($1::jsonb->>'sample_rows')::integer) c
@@ -255,7 +255,7 @@ where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and
 -- name: companion_orphans
 -- Rows of companions without a row of the watched table. Counts up to 10,000.
 select 'warning' as severity, w.companion::text as subject,
-       format('%s%s rows have no row in %s any more', case when o.n = 10000 then 'at least ' else '' end, o.n, w.relation) as what,
+       format('%s%s rows no longer have a row in %s', case when o.n = 10000 then 'at least ' else '' end, o.n, w.relation) as what,
        'a search that does not join the watched table finds what is no longer there' as why,
        format('delete from %s h where not exists (select from %s t where %s);', w.companion, w.relation,
               sidecar_internal.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) as remedy,
@@ -278,7 +278,7 @@ select 'note' as severity, format('%s.%I', w.relation, w.target) as subject,
        'psql' as run_in
 from sidecar_internal.watches w cross join lateral sidecar_internal.count_ledger(w, false) l
 cross join lateral (values
-    (l.truncated, 'longer than the model reads', 'the end of such a text has no part in its vector; split long texts into rows of their own, or put what matters first',
+    (l.truncated, 'longer than the model reads', 'the end of such a text does not affect its vector; split long texts into several rows, or put what matters first',
      'select * from sidecar.truncated_texts'),
     (l.unreadable, 'in words that the model does not know', 'searches hardly tell such texts apart; a model for their language would', 'select * from sidecar.unreadable_texts')
 ) t(n, what, why, listing)
@@ -295,7 +295,7 @@ where exists (select from sidecar_internal.watches w where w.unwatched_at is nul
 -- Sidecars whose clock differs from the server's.
 select 'warning' as severity, format('sidecar on %s', s.host) as subject,
        format('its clock is %s s %s the server''s', round(abs(s.clock_skew_s)::numeric, 1), case when s.clock_skew_s > 0 then 'ahead of' else 'behind' end) as what,
-       'its logs do not fit those of the database and of other machines' as why,
+       'times in its log do not match those of the database and of other machines' as why,
        format('ssh %s sudo chronyc makestep', quote_ident(s.host)) as remedy, 'shell' as run_in
 from sidecar_internal.sidecars s
 where s.seen_at > clock_timestamp() - interval '30 s' and abs(s.clock_skew_s) > ($1::jsonb->>'clock_skew_s')::float8
@@ -309,14 +309,14 @@ from sidecar_internal.watches w where w.unwatched_at is null and w.paused
 -- name: autovacuum
 -- Autovacuum disabled for the sidecar's tables, for tables with vectors, or for the server.
 select 'problem' as severity, c.oid::regclass::text as subject, 'autovacuum is switched off for this table' as what,
-       'the queue slows down with every row that went through it' as why,
+       'the queue gets slower with every row that passes through it' as why,
        format('alter table %s reset (autovacuum_enabled);', c.oid::regclass) as remedy, 'psql' as run_in
 from pg_class c
 where c.relkind = 'r' and (c.relnamespace = 'sidecar_internal'::regnamespace or c.oid in (
         select coalesce(w.companion, w.relation) from sidecar_internal.watches w where w.unwatched_at is null))
   and exists (select from pg_options_to_table(c.reloptions) where option_name = 'autovacuum_enabled' and not option_value::boolean)
 union all
-select 'problem', 'server', 'autovacuum is switched off', 'the queue slows down with every row that went through it',
+select 'problem', 'server', 'autovacuum is switched off', 'the queue gets slower with every row that passes through it',
        'alter system set autovacuum = on; select pg_reload_conf();', 'psql'
 where not current_setting('autovacuum')::boolean
 
@@ -324,7 +324,7 @@ where not current_setting('autovacuum')::boolean
 -- Tables of the sidecar with many dead rows.
 select 'warning' as severity, s.relid::regclass::text as subject,
        format('%s dead rows beside %s live ones', s.n_dead_tup, s.n_live_tup) as what,
-       'every claim steps over them; if VACUUM does not help, an old transaction keeps them' as why,
+       'every claim has to skip them; if VACUUM does not help, an old transaction keeps them' as why,
        format('vacuum (analyze) %s;', s.relid::regclass) as remedy, 'psql' as run_in
 from pg_stat_all_tables s
 where s.schemaname = 'sidecar_internal' and s.n_dead_tup > greatest(($1::jsonb->>'dead_rows')::bigint, s.n_live_tup)
@@ -333,7 +333,7 @@ where s.schemaname = 'sidecar_internal' and s.n_dead_tup > greatest(($1::jsonb->
 -- Transactions in this database that hold an old snapshot, and prepared ones that were forgotten.
 select 'warning' as severity, format('process %s of %s', a.pid, a.usename) as subject,
        format('a transaction has been open for %s: %s', date_trunc('second', clock_timestamp() - a.xact_start), left(a.query, 100)) as what,
-       'VACUUM cannot remove what went since, so the queue slows down; an index build waits for it' as why,
+       'VACUUM cannot remove rows deleted since then, so the queue gets slower; index builds wait for it' as why,
        format('select pg_terminate_backend(%s);', a.pid) as remedy, 'psql' as run_in
 from pg_stat_activity a
 where a.datname = current_database() and a.pid <> pg_backend_pid() and coalesce(a.backend_xmin, a.backend_xid) is not null
@@ -341,14 +341,14 @@ where a.datname = current_database() and a.pid <> pg_backend_pid() and coalesce(
   and a.query not ilike 'create index concurrently%' and a.backend_type = 'client backend'
 union all
 select 'warning', format('prepared transaction %s', quote_literal(p.gid)), format('it has been open since %s', p.prepared),
-       'VACUUM cannot remove what went since, so the queue slows down; an index build waits for it', format('rollback prepared %L;', p.gid), 'psql'
+       'VACUUM cannot remove rows deleted since then, so the queue gets slower; index builds wait for it', format('rollback prepared %L;', p.gid), 'psql'
 from pg_prepared_xacts p
 where p.database = current_database() and p.prepared < clock_timestamp() - make_interval(secs => ($1::jsonb->>'long_transaction_s')::float8)
 
 -- name: replication_slots
 -- Inactive replication slots that retain WAL or old rows.
 select 'warning' as severity, format('replication slot %s', s.slot_name) as subject,
-       format('nobody reads it, and it keeps %s of WAL%s', pg_size_pretty(l.bytes), case when coalesce(s.xmin, s.catalog_xmin) is not null
+       format('no one reads it, and it retains %s of WAL%s', pg_size_pretty(l.bytes), case when coalesce(s.xmin, s.catalog_xmin) is not null
               then ', and old rows' else '' end) as what,
        'the disk fills up, or VACUUM stops helping' as why, format('select pg_drop_replication_slot(%L);', s.slot_name) as remedy, 'psql' as run_in
 from pg_replication_slots s
@@ -357,8 +357,8 @@ where not s.active and (l.bytes > ($1::jsonb->>'slot_lag_bytes')::bigint or s.xm
 
 -- name: read_only_roles
 -- Roles of sidecars whose transactions are read-only. (The role of this session: read_only.)
-select 'problem' as severity, s.owner as subject, 'its transactions take no writes (default_transaction_read_only)' as what,
-       'a sidecar that connects as it writes no vector' as why,
+select 'problem' as severity, s.owner as subject, 'its transactions are read-only (default_transaction_read_only)' as what,
+       'a sidecar that connects as this role writes no vectors' as why,
        format('set default_transaction_read_only = off; alter %s reset default_transaction_read_only;', s.owner) as remedy, 'psql' as run_in
 from sidecar_internal.serving_roles() r(role)
 join pg_roles p on p.rolname = r.role
@@ -375,6 +375,6 @@ where r.role <> session_user and s.is_on and s.setrole <> 0
 -- Two-phase commit is enabled, so sidecars poll instead of waiting for notifications.
 select 'note' as severity, 'max_prepared_transactions' as subject,
        format('it is %s, so sidecars poll every POLL_INTERVAL_S instead of waiting for NOTIFY', s.setting) as what,
-       'a NOTIFY would make PREPARE TRANSACTION fail. If nobody uses it, set it to 0, which takes effect when the server starts again' as why,
+       'a NOTIFY would make PREPARE TRANSACTION fail. If no one uses it, set it to 0 and restart the server' as why,
        'alter system set max_prepared_transactions = 0;' as remedy, 'psql' as run_in
 from pg_settings s where s.name = 'max_prepared_transactions' and s.setting::integer > 0

@@ -135,7 +135,7 @@ def _check_code(connection: Connection, checkup: Checkup) -> None:
         return
     if row is None or row[1] != code_digest():
         what = "its functions and views are not those of this version"
-        why = "what this version mended in them is missing, or a newer one replaced them"
+        why = "fixes of this version are missing in them, or a newer version replaced them"
         checkup.findings.append(Finding("code", "warning", "schema sidecar", what, why, "sidecar migrate", "shell"))
 
 
@@ -157,7 +157,7 @@ def _check_clock(connection: Connection, limits: Limits, clock: Callable[[], flo
                 severity="warning",
                 subject="this machine",
                 what=f"its clock is {abs(skew_s):.1f} s {'ahead of' if skew_s > 0 else 'behind'} the server's",
-                why="its logs do not fit those of the database and of other machines",
+                why="times in its log do not match those of the database and of other machines",
                 remedy="sudo chronyc makestep",
                 run_in="shell",
             )

@@ -13,7 +13,7 @@ from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extnam
 -- {digest} are filled in, as the body of a function takes no parameters.
 create or replace function sidecar.installation(out revision text, out code_digest text)
 language sql immutable set search_path = pg_catalog, pg_temp as $$ select '{revision}', '{digest}' $$;
-comment on function sidecar.installation is 'The revision of our tables, and a digest of the functions and views that are installed.'
+comment on function sidecar.installation is 'The revision of the sidecar''s tables, and a digest of the installed functions and views.'
 
 -- name: finish
 -- A script. A pgvector that is too old is rejected here, not at the first watch. Execute is revoked from public: roles that were

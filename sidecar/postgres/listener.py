@@ -55,7 +55,7 @@ class Listener:
         self._liveness = liveness
         self._telemetry = telemetry or Telemetry()
         self.connected = False
-        trouble = TroubleLog(logger, "no notifications are heard (polling goes on)")
+        trouble = TroubleLog(logger, "notifications are not received (polling continues)")
         self._trouble = SessionTrouble(trouble, outage or Outage())
         self._telemetry.set_listener_connected(connected=False)
 
@@ -104,7 +104,7 @@ class Listener:
     async def _ping(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """Raises DatabaseUnavailable if the server accepts no writes: notifications come from another server now."""
         if await connection.fetchval(statement("ping"), timeout=PING_TIMEOUT_S):
-            raise DatabaseUnavailable("the server that was listened to takes no writes any longer")
+            raise DatabaseUnavailable("the server that it listened to no longer accepts writes")
 
     async def _hold_liveness(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         if self._liveness is not None and not self._liveness.held:

@@ -38,7 +38,7 @@ _CONNECTION: Mapping[str, str] = {
     ),
     r"timeout|timed out": f"Check host, port and firewall {_WHERE}: nothing answered.",
     r"too many (?:clients|connections)|remaining connection slots": (
-        "Close idle sessions, or raise it and restart the server: alter system set max_connections = 200;"
+        "Close idle sessions, or raise the limit and restart the server: alter system set max_connections = 200;"
     ),
     r"starting up|shutting down|in recovery mode": "The server starts, stops or recovers: try again in a moment.",
 }

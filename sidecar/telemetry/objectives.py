@@ -172,14 +172,16 @@ class ObjectiveMetrics(Collector):
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         events = CounterMetricFamily(
             "sidecar_objective_events",
-            "What an objective judges, by result: queries, changed rows.",
+            "Queries or changed rows that an objective judges, by result.",
             labels=["objective", "result"],
         )
         targets = GaugeMetricFamily(
-            "sidecar_objective_target_ratio", "The part of the events that shall be good.", labels=["objective"]
+            "sidecar_objective_target_ratio", "Target fraction of good events.", labels=["objective"]
         )
         thresholds = GaugeMetricFamily(
-            "sidecar_objective_threshold_seconds", "The longest duration of a good event.", labels=["objective"]
+            "sidecar_objective_threshold_seconds",
+            "Longest duration of an event that counts as good.",
+            labels=["objective"],
         )
         for name, objective in self._objectives.by_name.items():
             events.add_metric([name, "good"], objective.good)

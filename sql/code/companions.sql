@@ -85,7 +85,7 @@ begin
            c.relrowsecurity and m.relkind <> 'v' as hides into model
         from pg_class c, pg_class m where c.oid = relation and m.oid = made;
     if model.hides then
-        raise warning 'table % has row-level security, which % has not: only its owner may read it', relation, made
+        raise warning 'table % has row-level security, which % does not have: only its owner may read it', relation, made
             using hint = 'Grant SELECT on it yourself, after a policy of its own.';
     else
         for grantee in select a.grantee from pg_class c cross join aclexplode(c.relacl) a
@@ -119,7 +119,7 @@ begin
             and (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = w.companion_view) then
         execute format('drop view %s', name); -- created for a watch whose row was not restored
     elsif w.companion_view is not null then
-        raise warning 'the view of companion % was not made: the name % is taken', w.companion, name
+        raise warning 'the view of companion % was not created: the name % is taken', w.companion, name
             using hint = 'Nothing depends on it: join the two tables yourself, as the query in sidecar.status does.';
         return null;
     end if;

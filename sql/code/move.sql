@@ -141,7 +141,7 @@ begin
         return;
     end if;
     perform sidecar_internal.start_move(former, saved);
-    raise notice 'the vectors of % move from % to %: sidecar.status tells how far', saved.relation,
+    raise notice 'the vectors of % are moving from % to %: sidecar.status shows the progress', saved.relation,
             coalesce(former.companion, former.relation), coalesce(saved.companion, saved.relation)
         using hint = 'Search the new place from now on. When all have moved, and not before, drop the former one: '
             || case when former.companion is null then format('alter table %s drop column %I;', former.relation, former.target)

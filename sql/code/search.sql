@@ -17,7 +17,7 @@ declare
 begin
     if search.k is null or search.k < 1 then
         raise exception 'k is %', coalesce(search.k::text, 'NULL')
-            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
+            using errcode = 'invalid_parameter_value', hint = 'Give the number of rows, for example 10.';
     end if;
     -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
@@ -138,7 +138,7 @@ begin
         raise exception 'k must be 0 or more, candidates 1 or more, rrf_constant 0 or more' using errcode = 'invalid_parameter_value',
             hint = format('They are %s, %s and %s.', k, coalesce(candidates::text, 'unset'), rrf_constant);
     elsif w.kind <> 'text' and document is null then
-        raise exception 'target % is made of pictures, which have no text to match', quote_literal(w.target)
+        raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
     end if;
     if numnode(words) = 0 then

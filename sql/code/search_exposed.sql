@@ -177,7 +177,7 @@ declare
 begin
     if k is null or k < 1 then
         raise exception 'k is %', coalesce(k::text, 'NULL')
-            using errcode = 'invalid_parameter_value', hint = 'Say how many rows you want, for example 10.';
+            using errcode = 'invalid_parameter_value', hint = 'Give the number of rows, for example 10.';
     end if;
     with asked as (
         select unnest(wanted) as name, w.key_columns || exposed as allowed

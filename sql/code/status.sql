@@ -61,7 +61,7 @@ begin
                       'up to date' || case when failed > 0 then format(', but %s failed', case failed when 1 then '1 row' else failed || ' rows' end) else '' end) end;
 end $$;
 
--- One word for programs and colours: problem (rows are not embedded until somebody acts), warning (some are not, or a person wants it
+-- One word for programs and colours: problem (rows are not embedded until someone acts), warning (some are not, or a person wants it
 -- so), working, ok. `state` and `index` are those of the view.
 create or replace function sidecar_internal.health_of(state text, index text, pending bigint, failed bigint) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
@@ -91,7 +91,7 @@ begin
     elsif fault is not null then
         return fault || ': call sidecar.watch again' || case when w.source <@ array(
             select a.attname::text from pg_attribute a where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped)
-            then '' else ' with the columns of now and replace => true' end;
+            then '' else ' with the present columns and replace => true' end;
     elsif exists (select from sidecar_internal.breakages b where b.watch_id = w.id) then
         return (select string_agg(distinct b.message, '; ') || ': call sidecar.watch again'
                 from sidecar_internal.breakages b where b.watch_id = w.id);

@@ -26,7 +26,7 @@ begin
         raise exception '% takes part in table inheritance, where a primary key does not cover the children', relation
             using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
     elsif not pg_has_role(class.relowner, 'usage') then
-        raise exception 'only the owner of % can watch it, and role "%" is not', relation, current_user
+        raise exception 'only the owner of % can watch it, and role "%" is not its owner', relation, current_user
             using errcode = 'insufficient_privilege',
                   hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
     end if;

@@ -102,7 +102,7 @@ begin
                 if asleep_until_ms is null and not sidecar_internal.activate_queue(%1$s) then
                     return null;
                 elsif not (case when tg_op = 'DELETE' then %6$s else %5$s end) then
-                    raise datatype_mismatch using message = 'a key column has got another type';
+                    raise datatype_mismatch using message = 'the type of a key column has changed';
                 elsif not has_table_privilege('sidecar_internal.events_%1$s', 'insert') then
                     raise insufficient_privilege using message = 'the queue of the watch cannot be written';
                 end if;
@@ -167,7 +167,7 @@ begin
                 insert into sidecar_internal.events_%1$s (%2$s) select %3$s from changed_rows r where %4$s;
                 if not found then
                     if exists (select from changed_rows) then
-                        perform sidecar_internal.report_breakage(%1$s, '42804', 'a key column has got another type');
+                        perform sidecar_internal.report_breakage(%1$s, '42804', 'the type of a key column has changed');
                     end if;
                     return null;
                 end if;

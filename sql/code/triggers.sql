@@ -130,7 +130,7 @@ begin
     return true;
 end $$;
 comment on function sidecar.renew_triggers is
-    'Replaces the triggers that an older version created for a watch by those of this version. Takes the number of the watch; '
+    'Replaces the triggers that an older version created for a watch with those of this version. Takes the number of the watch; '
     'returns false if there was nothing to do. `sidecar migrate` calls it and prints the call where a table was in use.';
 
 -- True if a trigger of the watch has the shape of 0016, or one of today's is missing on the companion.

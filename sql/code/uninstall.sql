@@ -73,5 +73,5 @@ begin
     perform sidecar_internal.raise_in_use(w.relation, w.companion, null, limits.own, limits.began);
 end $$;
 comment on function sidecar.uninstall is
-    'Removes schemas sidecar and sidecar_internal and our triggers. The vectors stay. force => true does it while a sidecar is '
-    'running.';
+    'Removes schemas sidecar and sidecar_internal and the sidecar''s triggers. The vectors are kept. force => true does it even while '
+    'a sidecar is running.';

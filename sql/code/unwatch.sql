@@ -35,8 +35,8 @@ begin
         raise exception 'table % has % watches that have ended', relation, cardinality(ended) using errcode = 'ambiguous_column',
             hint = 'Name the target: ' || calls;
     end if;
-    raise exception '% is not watched any longer', case when cardinality(ended) > 1 then format('table %s', relation) else format('%s.%I', relation, ended[1]) end
-        using errcode = 'undefined_object', hint = 'Its vectors have stayed. To delete them: ' || calls;
+    raise exception '% is no longer watched', case when cardinality(ended) > 1 then format('table %s', relation) else format('%s.%I', relation, ended[1]) end
+        using errcode = 'undefined_object', hint = 'Its vectors are still there. To delete them: ' || calls;
 end $$;
 
 -- Ends a watch. Vectors and ledger stay, so that watching again embeds only what has changed, unless `drop_target`. Also works
@@ -76,7 +76,7 @@ begin
     perform set_config('lock_timeout', limits.theirs, true);
     select * into w from sidecar_internal.watches x where x.id = watch_id and (x.unwatched_at is null or drop_target) for update;
     if not found then
-        raise exception 'table % is not watched any longer', relation using errcode = 'undefined_object',
+        raise exception 'table % is no longer watched', relation using errcode = 'undefined_object',
             hint = 'Another session has just ended the watch.';
     end if;
     perform set_config('lock_timeout', limits.ours, true);

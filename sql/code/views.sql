@@ -61,10 +61,10 @@ comment on column sidecar.status.outdated is
 comment on column sidecar.status.failed is 'Rows that cannot be embedded: see sidecar.failures.';
 comment on column sidecar.status.retrying is 'Of the failed rows, those that are pending: they changed, or were retried.';
 comment on column sidecar.status.health is
-    'problem (rows are not embedded until somebody acts), warning (rows failed, the watch is paused, or its index cannot be built), working or ok.';
+    'problem (rows are not embedded until someone acts), warning (rows failed, the watch is paused, or its index cannot be built), working or ok.';
 comment on column sidecar.status.empty is 'Rows without content; their vector is NULL.';
-comment on column sidecar.status.truncated is 'Texts that are longer than the model reads: their ends have no part in the vectors. See sidecar.truncated_texts.';
-comment on column sidecar.status.unreadable is 'Texts of which the tokenizer of the model knows hardly a word. See sidecar.unreadable_texts.';
+comment on column sidecar.status.truncated is 'Texts that are longer than the model reads: their ends do not affect the vectors. See sidecar.truncated_texts.';
+comment on column sidecar.status.unreadable is 'Texts of which the model''s tokenizer knows hardly a word. See sidecar.unreadable_texts.';
 comment on column sidecar.status.coverage is 'Percentage of the rows with content that have a vector, an outdated one or not.';
 comment on column sidecar.status.oldest_pending is 'How long the oldest pending change has waited.';
 comment on column sidecar.status.lag_ms is 'Milliseconds from commit to vector, mean of the last changes.';
@@ -75,7 +75,7 @@ comment on column sidecar.status.fingerprint is 'The model and its settings that
 comment on column sidecar.status.estimated is 'Whether rows, embedded and pending are estimates.';
 comment on column sidecar.status.watch_id is 'Number of the watch, as in sidecar.renew_triggers and in the logs.';
 comment on view sidecar.failures is
-    'Rows that cannot be embedded as they are, and why. A changed row is tried again by itself, the others by sidecar.retry.';
+    'Rows whose current content cannot be embedded, and why. A row that changes is tried again automatically, others with sidecar.retry.';
 comment on column sidecar.failures.key is 'Primary key of the row.';
 comment on column sidecar.failures.reason is 'Code of the cause, such as not_a_picture.';
 comment on column sidecar.failures.message is 'What was wrong.';
@@ -88,7 +88,7 @@ comment on column sidecar.failures_by_reason.example_key is 'Primary key of the 
 comment on column sidecar.failures_by_reason.advice is 'What to do about failures of this reason.';
 comment on column sidecar.failures_by_reason.rows_statement is 'The query that shows these rows, joined with the watched table.';
 comment on column sidecar.failures_by_reason.retry_statement is
-    'What tries them again once the advice is followed; NULL where only other content helps, which is tried again by itself.';
+    'The call that tries them again once the advice has been followed; NULL if only other content helps: a row that changes is tried again automatically.';
 comment on view sidecar.index_builds is 'HNSW index builds in progress, as far as the role may see them.';
 comment on column sidecar.index_builds.percent is 'Progress of the present phase.';
 comment on column sidecar.index_builds.home is 'The table that is being indexed: the watched table, its companion, or a partition.';

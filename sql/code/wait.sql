@@ -44,7 +44,7 @@ begin
     end loop;
 end $$;
 comment on procedure sidecar.wait_embedded is
-    'Waits until the present content of a row is in its vector. Call it after COMMIT. Raises SC001 after timeout_ms, SC002 if the '
+    'Waits until the vector of a row is that of its present content. Call it after COMMIT. Raises SC001 after timeout_ms, SC002 if the '
     'row cannot be embedded, 02000 if there is no such row.';
 
 -- Follows the events of the key that are visible now until they are gone: through leases, delays, and the new generations that
@@ -89,7 +89,7 @@ declare
 begin
     if found_state.state = 'failed' then
         raise exception 'row % of % cannot be embedded: %', key, w.relation, coalesce(found_state.reason, 'unknown reason')
-            using errcode = 'SC002', hint = 'Mend the row, or: select sidecar.retry(...). See sidecar.failures.';
+            using errcode = 'SC002', hint = 'Correct the row, or: select sidecar.retry(...). See sidecar.failures.';
     end if;
     return coalesce(found_state.state = 'done', false);
 end $$;

@@ -235,7 +235,7 @@ begin
     if former.id is not null and former.unwatched_at is null then
         is_same := sidecar_internal.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
         if not replace and not (is_same and sidecar_internal.exposed_columns(former) = wanted.expose) then
-            raise exception '%.% is watched already, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
+            raise exception '%.% is already watched, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
                 quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
                 coalesce(former.model, 'any'), former.index_kind, former.expose
                 using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
@@ -283,7 +283,7 @@ begin
 end $$;
 comment on function sidecar.watch(regclass, text[], text, text, text, integer, text, text, boolean, text[]) is
     'Keeps a vector of one or more source columns up to date, in a column of the table or in a companion table, for present rows '
-    'and for each change from now on. Returns the number of the watch. The same call again changes nothing and repairs what is '
+    'and for each change from now on. Returns the number of the watch. Repeating the call changes nothing but repairs what is '
     'missing; replace => true changes a watch.';
 
 -- The same for one source column.

@@ -170,7 +170,7 @@ def test_the_image_does_not_start_without_api_keys(tmp_path: Path) -> None:
         assert process.exit_code() == 2
         assert process.log == (
             "ERROR: BIND_HOST='0.0.0.0': without keys only loopback is served. "
-            "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if everybody who reaches the port may use it.\n"
+            "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if anyone who can reach the port may use it.\n"
         )
 
 

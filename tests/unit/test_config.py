@@ -102,7 +102,7 @@ def test_a_bad_port_is_reported_under_the_name_that_was_set() -> None:
         ("VISION_SIZE", "15", "a whole number from 16 up to 4096"),
         ("TTA_CROP_SIZE", "2.5", "a whole number from 16 up to 4096"),
         ("MODEL_PRECISION", "int8", "one of bf16, fp16, fp32"),
-        ("ENABLE_TTA", "maybe", "1 or 0 (true/false, yes/no and on/off will do)"),
+        ("ENABLE_TTA", "maybe", "1 or 0 (or true/false, yes/no, on/off)"),
         ("MULTI_SCALE_FACTORS", "1,,2", "1 to 8 numbers from 0.1 to 8, separated by commas"),
         ("MULTI_SCALE_FACTORS", "1,9", "1 to 8 numbers from 0.1 to 8, separated by commas"),
         ("MULTI_SCALE_FACTORS", "1,1,1,1,1,1,1,1,1", "1 to 8 numbers from 0.1 to 8, separated by commas"),

@@ -157,7 +157,7 @@ class Decoder:
                 self._position = padding.end()
             return zlib.decompressobj(_GZIP_WBITS) if self._position < len(self._input) else None
         if self._members:
-            raise self._invalid("something stands behind its end")
+            raise self._invalid("there is more data after its end")
         if len(self._input) < 2:
             self._needs_input = True
             return None

@@ -68,7 +68,7 @@ def check_separators(body: bytes) -> None:
         if _count(body, marks) > most and _count(_without_strings(body), marks) > most:
             shown = " and ".join(f"`{chr(mark)}`" for mark in marks)
             advice = "Send less at once, and texts rather than their token ids."
-            raise InputError("too_many_values", f"The body has over {most:,} of {shown}. {advice}")
+            raise InputError("too_many_values", f"The body has more than {most:,} {shown}. {advice}")
 
 
 def _count(body: bytes, marks: bytes) -> int:
@@ -94,5 +94,5 @@ def check_value_count(parsed: object, limits: RequestLimits) -> None:
             continue
         count += len(container)
         if count > most:
-            raise InputError("too_many_values", f"The body holds over {most:,} values. Send less at once.")
+            raise InputError("too_many_values", f"The body has more than {most:,} values. Send fewer at once.")
         containers += container.values() if isinstance(container, dict) else container

@@ -23,7 +23,7 @@ _FIELD = b"file"
 _EXAMPLE = "curl -F file=@photo.jpg"
 
 
-_PICTURE = {"type": "string", "contentMediaType": "image/*", "description": "A picture as it stands in its file."}
+_PICTURE = {"type": "string", "contentMediaType": "image/*", "description": "The bytes of a picture file."}
 _Binary = Annotated[bytes, WithJsonSchema(_PICTURE)]
 
 

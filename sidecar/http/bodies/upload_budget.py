@@ -31,7 +31,7 @@ class UploadBudget:
         """Raises Overloaded if `added_bytes` would exceed the budget. Reserves nothing."""
         if self.reserved_bytes + added_bytes > self.max_bytes:
             message = (
-                f"The bodies of the requests in hand take all of the {self.max_bytes} bytes there are for them "
+                f"The bodies of current requests use all of the {self.max_bytes} bytes that are available for them "
                 "(MAX_UPLOADS_BYTES). Try again in a moment."
             )
             raise Overloaded(message, _RETRY_S)

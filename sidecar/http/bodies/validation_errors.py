@@ -53,7 +53,7 @@ def to_input_error(error: ValidationError, model: type[BaseModel], body: object)
     `too_many_faults`, and the types of the PydanticCustomErrors that a model raises itself.
     """
     if error.error_count() > _MAX_FAULTS:  # each takes 50 µs to format
-        return InputError("too_many_faults", f"The body has {error.error_count():,} faults. Compare it with /docs.")
+        return InputError("too_many_faults", f"The body has {error.error_count():,} errors. Compare it with /docs.")
     details = error.errors(include_url=False)
     first, *others = [(_path(detail, body), detail) for detail in details]
     # A union reports the errors of each of its members. The deepest path belongs to the member that was meant.
@@ -97,7 +97,7 @@ def _describe_error(param: str | None, detail: ErrorDetails, expected: str) -> I
     if kind == "missing":
         return InputError("missing_field", f"The body has no field `{param}`.", param)
     if kind == "extra_forbidden":
-        return InputError("unknown_field", f"The body has a field `{param}`, which nobody reads.", param)
+        return InputError("unknown_field", f"The body has an unknown field, `{param}`.", param)
     if kind in _BOUNDS:
         code, words = _BOUNDS[kind]
         context = {"value": _show(value), **detail.get("ctx", {})}

@@ -22,7 +22,7 @@ from sidecar.http.models import ModelInfo
 
 
 class EmbeddingsByType(AnswerModel):
-    """The requested types, each in the order of the request."""
+    """The vectors in each requested type, in the order of the request."""
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
 
@@ -33,7 +33,7 @@ class EmbeddingsByType(AnswerModel):
 
 
 class EmbedUnits(AnswerModel):
-    """Nothing is billed here: tokens of texts, and how many pictures there were."""
+    """Nothing is billed: these are the tokens of the texts and the number of pictures."""
 
     input_tokens: int
     images: int
@@ -51,7 +51,7 @@ class CohereEmbedAnswer(AnswerModel):
     id: str
     response_type: Literal["embeddings_by_type", "embeddings_floats"]
     embeddings: EmbeddingsByType | Vectors
-    texts: list[str] = Field(description="As they were sent; empty for pictures.")
+    texts: list[str] = Field(description="The texts as they were sent; empty for pictures.")
     meta: EmbedMeta
 
 
@@ -60,9 +60,8 @@ def check_embedding_types(types: Sequence[EmbeddingType]) -> None:
     for index, name in enumerate(types):
         if name in {"int8", "uint8"}:
             message = (
-                f"`embedding_types[{index}]` is {name!r}. The model was not trained for it, and no scale from float to "
-                f"{name} has been agreed on that vectors of two requests would share. Ask for float, base64, binary or "
-                "ubinary."
+                f"`embedding_types[{index}]` is {name!r}. The model was not trained for it, and no scale from "
+                f"float to {name} is agreed on that two requests would share. Ask for float, base64, binary or ubinary."
             )
             raise InputError("embedding_type_not_supported", message, f"embedding_types[{index}]")
 

@@ -21,7 +21,7 @@ _Images = Annotated[
 
 
 class EmbedInput(RequestModel):
-    """One text or one picture; several parts are not embedded as one vector."""
+    """One text or one picture; several parts cannot be embedded as one vector."""
 
     content: list[Part] = Field(min_length=1, max_length=1)
 
@@ -34,28 +34,30 @@ class CohereEmbedBody(RequestModel):
     )
 
     texts: Texts | None = Field(default=None, examples=[["a red bicycle", "a lighthouse at dusk"]])
-    images: _Images | None = Field(default=None, description="Data URIs; URLs where ALLOW_IMAGE_URLS names their host.")
+    images: _Images | None = Field(default=None, description="Data URIs, or URLs whose host is in ALLOW_IMAGE_URLS.")
     inputs: list[EmbedInput] | None = Field(
         default=None,
         fail_fast=True,
         min_length=1,
-        description="Texts and pictures, also mixed, in the order of the vectors.",
+        description="Texts and pictures in any mix; the vectors have the same order.",
     )
-    model: str | None = Field(default=None, description="The served model's id. Left out, it is meant.")
+    model: str | None = Field(default=None, description="The served model's id, which is also the default.")
     input_type: str | None = Field(
-        default=None, description="Ignored: the model embeds queries and documents alike, texts and pictures."
+        default=None, description="Ignored: the model embeds queries and documents in the same way."
     )
     embedding_types: list[EmbeddingType] | None = Field(
         default=None,
         description="`float`, `base64` (float32, little-endian), `ubinary` and `binary` (a bit for each number that is "
-        "above 0, eight to a byte). `int8` and `uint8` are refused: no scale for them has been agreed on.",
+        "above 0, eight to a byte). `int8` and `uint8` are refused: there is no agreed scale for them.",
     )
     truncate: Literal["NONE", "END"] | None = Field(
         default=None,
-        description="NONE: a text that is longer than the model reads is an error. Texts are cut at their end.",
+        description="NONE: a text longer than the model reads is an error. Otherwise its end is cut off.",
     )
     max_tokens: int | None = Field(default=None, ge=1, description="A text with more tokens is an error.")
-    output_dimension: int | None = Field(default=None, ge=0, description="Those of the model; no others are made.")
+    output_dimension: int | None = Field(
+        default=None, ge=0, description="The model's own dimensions; no others are supported."
+    )
     priority: int | None = Field(default=None, description="Ignored.")
 
     @model_validator(mode="after")

@@ -34,7 +34,7 @@ class CohereEndpoints:
         return [
             Operation(
                 *("POST", f"/v{version}/embed", partial(self.embed, version=version)),
-                summary=f"Vectors of texts or pictures, as version {version} of Cohere's API gives them",
+                summary=f"Embed texts or pictures (Cohere's API, version {version})",
                 scope=Scope.EMBED,
                 request=CohereEmbedBody,
                 response=CohereEmbedAnswer,

@@ -33,7 +33,7 @@ class DocumentEndpoints:
     def operations(self) -> list[Operation]:
         return [
             _operation("/openapi.json", self.document, "This document", MediaType.JSON),
-            _operation("/docs", _page("page.html", MediaType.HTML), "The same to read and to try", MediaType.HTML),
+            _operation("/docs", _page("page.html", MediaType.HTML), "This document as a web page", MediaType.HTML),
             _operation("/docs/page.js", _page("page.js", MediaType.JAVASCRIPT), "Its script", MediaType.JAVASCRIPT),
             _operation("/docs/page.css", _page("page.css", MediaType.CSS), "Its style", MediaType.CSS),
         ]

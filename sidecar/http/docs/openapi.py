@@ -19,26 +19,26 @@ from sidecar.pictures.formats.signatures import SUPPORTED_FORMATS
 _REFERENCE = "#/components/schemas/{model}"
 _PATH_PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 _DESCRIPTION = (
-    "Vectors of texts and pictures, rerank scores and search, beside Postgres. Vectors are float32 and of unit length: "
-    "the inner product is the cosine; two of them compare only if their fingerprints are equal. "
-    "Every error has the one shape `ErrorAnswer`, but under the paths of text-embeddings-inference, which has its own."
+    "Vectors of texts and pictures, rerank scores and search, beside Postgres. Vectors are float32 and have unit "
+    "length, so the inner product is the cosine; they can be compared only if their fingerprints are equal. "
+    "All errors have the shape `ErrorAnswer`, except under the paths of text-embeddings-inference, which has its own."
 )
 _BEARER_DESCRIPTION = (
-    "One of API_KEYS. Each has scopes: `embed` (vectors and rerank scores of what is sent), `search` (what stands in "
-    "watched tables), `admin` (status and metrics). A service without keys asks for none, and serves its own machine."
+    "One of API_KEYS. Each has scopes: `embed` (vectors and rerank scores of what is sent), `search` (the content of "
+    "watched tables), `admin` (status and metrics). A service without keys needs none, but only serves its own machine."
 )
 _STATUS_DESCRIPTIONS = {
-    400: "The body is not JSON, or not a form.",
-    401: "No key, or none of this service's.",
-    403: "The key has not the scope, or what was asked for is not open to it.",
-    404: "There is no such thing here, or it is switched off.",
-    409: "It is not in a state in which this could be answered.",
+    400: "The body is not valid JSON, or not a valid form.",
+    401: "The key is missing, or not valid for this service.",
+    403: "The key lacks the scope, or access to what was requested is denied.",
+    404: "Not found, or switched off.",
+    409: "The present state does not allow the request.",
     413: "The body, or a picture in it, is too large.",
-    415: "The body, or a picture in it, is of another type.",
-    422: "The body is not what is asked for; `param` names what is wrong.",
-    429: "Too much waits already. `Retry-After` says when to come back.",
-    500: "A fault of the service. The log has more under the request's id.",
-    503: "Not ready, or the device or the database fails for now.",
+    415: "The body, or a picture in it, has an unsupported type.",
+    422: "The body is invalid; `param` names the field.",
+    429: "The queue is full. `Retry-After` says when to try again.",
+    500: "An error in the service. The log has details under the request's id.",
+    503: "Not ready, or the device or the database is unavailable at the moment.",
     504: "No answer within REQUEST_TIMEOUT_S.",
 }
 _WITH_RETRY_AFTER = {429, 503}
@@ -66,9 +66,9 @@ def make_openapi_document(operations: Sequence[Operation], limits: RequestLimits
             },
             "headers": {
                 "X-Request-ID": _describe_header(
-                    "The request's own id, or one made here. Logs have it.", {"minLength": 1}
+                    "The id sent with the request, or a new one. It is in the log.", {"minLength": 1}
                 ),
-                "Retry-After": _describe_header("Seconds after which to come back.", {"pattern": "^[0-9]+$"}),
+                "Retry-After": _describe_header("Seconds to wait before trying again.", {"pattern": "^[0-9]+$"}),
             },
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER_DESCRIPTION}},
         },
@@ -109,7 +109,7 @@ def _describe_operation(operation: Operation, path: str, schemas: _Schemas) -> d
             content["encoding"] = {"file": {"contentType": _PICTURE_TYPES}}
         described["requestBody"] = {"required": True, "content": {operation.request_media.value: content}}
     if operation.scope is not None:
-        described["description"] = f"Needs a key with the scope `{operation.scope.value}`, where there are keys."
+        described["description"] = f"If the service has keys, this needs one with the scope `{operation.scope.value}`."
         described["security"] = [{"bearer": []}]
     return described
 
@@ -121,7 +121,7 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         schema = {"type": "object" if operation.response_media is MediaType.JSON else "string"}
     headers = {name: _describe_header(meaning, {}) for name, meaning in operation.headers}
     answered = {
-        "description": "As asked for.",
+        "description": "Success.",
         "headers": _REQUEST_ID | headers,
         "content": {operation.response_media.value: {"schema": schema}},
     }

@@ -15,15 +15,15 @@ from sidecar.http.models import ModelInfo
 _FINGERPRINT, _TRUNCATED, _UNREADABLE = "X-Sidecar-Fingerprint", "X-Sidecar-Truncated", "X-Sidecar-Unreadable"
 # What these APIs have no field for: names of headers with their descriptions.
 VECTOR_HEADERS = (
-    (_FINGERPRINT, "The space of the vectors, which compare only if it is equal."),
-    (_TRUNCATED, "How many texts were longer than the model reads; their ends have no part in their vectors."),
-    (_UNREADABLE, "How many texts the model does not know at least half of; their vectors say little."),
+    (_FINGERPRINT, "The vector space. Vectors can be compared only if it is equal."),
+    (_TRUNCATED, "Number of texts that were longer than the model reads; their ends do not affect the vectors."),
+    (_UNREADABLE, "Number of texts of which the model does not know at least half; such vectors mean little."),
 )
-COMPUTE_TOKENS = ("X-Compute-Tokens", "The tokens that the model read, as text-embeddings-inference counts them.")
+COMPUTE_TOKENS = ("X-Compute-Tokens", "Number of tokens that the model read, counted as in text-embeddings-inference.")
 
 
 class Usage(AnswerModel):
-    """What was read: the tokens of texts that have a part in the vectors, and one for every view of a picture."""
+    """What was read: the tokens of texts that affect the vectors, and one for every view of a picture."""
 
     prompt_tokens: int
     total_tokens: int

@@ -15,21 +15,21 @@ from sidecar.http.models import ModelInfo
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
 UNREADABLE = (
-    "At least half of what the model reads of the text it does not know, as words of another script. All of them are "
-    "one and the same to it, so the vector says little."
+    "The model does not know at least half of the text that it read, such as words in another script. To the model all "
+    "unknown words are the same, so the vector carries little meaning."
 )
 Vector = Annotated[InstanceOf[np.ndarray], WithJsonSchema(_NUMBERS)]
 Vectors = Annotated[InstanceOf[np.ndarray], WithJsonSchema({"type": "array", "items": _NUMBERS})]
 
 
 class EmbeddingAnswer(AnswerModel):
-    """One unit vector, and the space it lives in."""
+    """A unit vector, and its vector space."""
 
     embedding: Vector
     dim: int
     model: str
-    fingerprint: str = Field(description="Vectors compare only if their fingerprints are equal.")
-    truncated: bool = Field(description="The text was longer than the model reads; its end has no part in the vector.")
+    fingerprint: str = Field(description="Vectors can be compared only if their fingerprints are equal.")
+    truncated: bool = Field(description="The text was longer than the model reads; its end does not affect the vector.")
     unreadable: bool = Field(description=UNREADABLE)
 
 

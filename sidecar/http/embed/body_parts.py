@@ -30,7 +30,7 @@ TextOrTexts = Annotated[_Text | Texts, Field(examples=["a red bicycle", ["a red 
 class ImageUrl(RequestModel):
     """As in OpenAI's chat API; unknown fields such as `detail` are ignored."""
 
-    url: str = Field(description="A data URI; a URL where ALLOW_IMAGE_URLS names its host.")
+    url: str = Field(description="A data URI, or a URL whose host is in ALLOW_IMAGE_URLS.")
 
 
 class TextPart(RequestModel):

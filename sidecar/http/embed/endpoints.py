@@ -28,11 +28,11 @@ class EmbeddingEndpoints:
 
     def operations(self) -> list[Operation]:
         return [
-            self._operation("/embed/text", self.embed_text, "The vector of a text", TextBody, EmbeddingAnswer),
-            self._operation("/embed/text/batch", self.embed_texts, "Vectors of texts", TextsBody, EmbeddingsAnswer),
-            self._operation("/embed/image", self.embed_image, "The vector of a picture", FileForm, EmbeddingAnswer),
+            self._operation("/embed/text", self.embed_text, "Embed a text", TextBody, EmbeddingAnswer),
+            self._operation("/embed/text/batch", self.embed_texts, "Embed several texts", TextsBody, EmbeddingsAnswer),
+            self._operation("/embed/image", self.embed_image, "Embed a picture", FileForm, EmbeddingAnswer),
             self._operation(
-                "/embed/image/batch", self.embed_images, "Vectors of pictures", FilesForm, EmbeddingsAnswer
+                "/embed/image/batch", self.embed_images, "Embed several pictures", FilesForm, EmbeddingsAnswer
             ),
         ]
 

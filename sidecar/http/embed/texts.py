@@ -15,8 +15,8 @@ from sidecar.http.limits import RequestLimits, limited
 EmbeddableText = Annotated[
     str,
     Field(
-        description="Embedded in lower case and without punctuation, as SigLIP was trained: `C++` and `C#` are `c`, "
-        "`1.5 kg` is `15 kg`. A text of which nothing is left, such as `!!!`, is refused (`empty_text`).",
+        description="Embedded in lower case and without punctuation, as SigLIP was trained: `C++` and `C#` become `c`, "
+        "`1.5 kg` becomes `15 kg`. A text with nothing left, such as `!!!`, is refused (`empty_text`).",
         json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$", **limited(maxLength="max_text_chars")},
     ),
 ]

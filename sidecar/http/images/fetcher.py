@@ -96,7 +96,7 @@ class ImageFetcher:
                 return await self._read_body(response)
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, ssl.SSLError) as error:
             logger.info("No picture from %s: %r", url.host, error)
-            raise InputError("image_url_failed", f"{url.host!r} could not be reached, or broke off.") from error
+            raise InputError("image_url_failed", f"{url.host!r} could not be reached, or hung up.") from error
 
     async def _resolve_checked(self, host: str) -> list[IPAddress]:
         """The addresses of `host`, all of them admissible."""
@@ -113,7 +113,7 @@ class ImageFetcher:
 
     async def _read_body(self, response: httpcore2.Response) -> bytes:
         if _header(response, b"content-encoding") not in {"", "identity"}:
-            raise InputError("image_url_failed", "It came compressed, though it was asked for as it is.")
+            raise InputError("image_url_failed", "It was sent compressed, although no compression was asked for.")
         declared = _header(response, b"content-length")
         image = bytearray()
         async for chunk in response.aiter_stream():

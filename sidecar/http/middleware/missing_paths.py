@@ -23,13 +23,13 @@ _FOREIGN_PATHS: Sequence[tuple[re.Pattern[str], str]] = (
     ),
     (
         re.compile(r".*/(chat/completions|completions|responses|messages|generate|chat)"),
-        "No text is generated here, only embedded and ranked: /v1/embeddings, /v2/embed, /embed, /rerank.",
+        "Text is not generated here, only embedded and ranked: /v1/embeddings, /v2/embed, /embed, /rerank.",
     ),
     (
         re.compile(r".*/(embed_all|embed_sparse|predict|classify|score|pooling|tokenize|detokenize|decode)"),
         "The models here give one dense vector for a text or a picture, or a score: /embed, /v1/embeddings, /rerank.",
     ),
-    (re.compile(r".*/(embeddings_audio|audio/.*)"), "Sounds are not embedded here; texts and pictures are."),
+    (re.compile(r".*/(embeddings_audio|audio/.*)"), "Audio is not embedded here, only texts and pictures."),
 )
 
 
@@ -42,10 +42,10 @@ def not_found_message(scope: Scope, served: Collection[str]) -> str:
         message += f" {instead}"
     elif end := next((end for end in _suffixes(steps) if end in served), None):
         extra = plain.removesuffix(end)
-        message += f" Did you mean {end}?" + (f" Take {extra} out of the client's base URL." if extra else "")
+        message += f" Did you mean {end}?" + (f" Remove {extra} from the client's base URL." if extra else "")
     elif alike := difflib.get_close_matches(plain, served, 1, _MIN_SIMILARITY):
         message += f" Did you mean {alike[0]}?"
-    return f"{message} What there is: /docs."
+    return f"{message} See /docs for what there is."
 
 
 def _suffixes(steps: Sequence[str]) -> list[str]:

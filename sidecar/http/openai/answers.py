@@ -18,7 +18,7 @@ from sidecar.http.models import ModelInfo
 class EmbeddingItem(AnswerModel):
     object: Literal["embedding"] = "embedding"
     index: int
-    embedding: Vector | str = Field(description="Numbers, or with `base64` their float32 bytes, little-endian.")
+    embedding: Vector | str = Field(description="The numbers, or with `base64` their float32 bytes, little-endian.")
 
 
 class EmbeddingList(AnswerModel):
@@ -35,7 +35,7 @@ class ModelItem(AnswerModel):
     object: Literal["model"] = "model"
     created: int = Field(description="When this process started, in seconds since 1970.")
     owned_by: Literal["sidecar"] = "sidecar"
-    root: str = Field(description="The served model, which an alias stands for; vectors come from it.")
+    root: str = Field(description="The served model behind an alias, which makes the vectors.")
 
 
 class ModelList(AnswerModel):

@@ -26,19 +26,21 @@ class EmbeddingsBody(RequestModel):
 
     input: TextOrTexts | None = Field(default=None, description="A text or a picture, or a list of them.")
     messages: list[Message] | None = Field(
-        default=None, fail_fast=True, description="vLLM's way to send one text or one picture, with one part in all."
+        default=None, fail_fast=True, description="One text or one picture, as in vLLM's API, with exactly one part."
     )
-    model: str | None = Field(default=None, description="The served model's id. Left out, it is meant.")
+    model: str | None = Field(default=None, description="The served model's id, which is also the default.")
     encoding_format: Literal["float", "base64"] | None = Field(
         default="float", description="base64: the vector's float32 numbers, little-endian."
     )
-    dimensions: int | None = Field(default=None, ge=0, description="Those of the model; no others are made.")
+    dimensions: int | None = Field(
+        default=None, ge=0, description="The model's own dimensions; no others are supported."
+    )
     modality: Literal["text", "image"] | None = Field(
         default=None,
-        description="infinity's way to say what `input` is. Left out, the data URI of a picture "
+        description="What `input` is, as in infinity's API. By default the data URI of a picture "
         "(`data:image/…;base64,…`) is a picture and everything else is a text.",
     )
-    user: Any = Field(default=None, description="Ignored, whatever it is.")
+    user: Any = Field(default=None, description="Ignored.")
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:

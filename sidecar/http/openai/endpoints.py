@@ -36,19 +36,17 @@ class OpenaiEndpoints:
 
     def operations(self) -> list[Operation]:
         return [
-            self.embeddings_operation(
-                "/v1/embeddings", "Vectors of texts and pictures, as OpenAI's API gives them", EmbeddingsBody
-            ),
+            self.embeddings_operation("/v1/embeddings", "Embed texts or pictures (OpenAI's API)", EmbeddingsBody),
             Operation(
                 *("GET", "/v1/models", self.models),
-                summary="The served model, under each of its names",
+                summary="List the served model under each of its names",
                 scope=Scope.EMBED,
                 response=ModelList,
                 errors=(503, 504),
             ),
             Operation(
                 *("GET", "/v1/models/{model:path}", self.model),
-                summary="The served model",
+                summary="Look up the served model by one of its names",
                 scope=Scope.EMBED,
                 response=ModelItem,
                 errors=(404, 503, 504),

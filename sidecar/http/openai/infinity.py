@@ -18,7 +18,7 @@ from sidecar.http.operation import Operation, Scope
 
 
 class ImageEmbeddingsBody(EmbeddingsBody):
-    """As EmbeddingsBody, but inputs are pictures unless `modality` says otherwise."""
+    """Like EmbeddingsBody, but inputs are pictures unless `modality` says otherwise."""
 
     modality: Literal["text", "image"] | None = Field(default="image")
 
@@ -35,7 +35,7 @@ class QueueStats(AnswerModel):
 class InfinityModel(AnswerModel):
     id: str
     object: Literal["model"] = "model"
-    owned_by: Literal["infinity"] = Field(default="infinity", description="Its client accepts no other.")
+    owned_by: Literal["infinity"] = Field(default="infinity", description="All that infinity's client accepts.")
     created: int = Field(description="When this process started, in seconds since 1970.")
     stats: QueueStats
     backend: str = "torch"
@@ -55,9 +55,9 @@ class InfinityEndpoints:
         self._openai = openai
 
     def operations(self) -> list[Operation]:
-        embed = "Vectors of texts and pictures, as infinity gives them"
-        pictures = "Vectors of pictures, as infinity gives them"
-        models = "The served model, as infinity says it"
+        embed = "Embed texts or pictures (infinity's API)"
+        pictures = "Embed pictures (infinity's API)"
+        models = "List the served model (infinity's API)"
         return [
             self._openai.embeddings_operation("/embeddings", embed, EmbeddingsBody),
             self._openai.embeddings_operation("/embeddings_image", pictures, ImageEmbeddingsBody),

@@ -30,7 +30,7 @@ class Head:
             raise InputError("malformed_request", "The request has more than one Host header.")
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings and (codings != [b"chunked"] or self.version == "1.0"):
-            message = "The one Transfer-Encoding is `chunked`, in HTTP/1.1. To compress, use Content-Encoding: gzip."
+            message = "The only Transfer-Encoding is `chunked`, in HTTP/1.1. To compress, use Content-Encoding: gzip."
             raise InputError("unsupported_transfer_encoding", message)
 
     def with_path_target(self) -> Head:

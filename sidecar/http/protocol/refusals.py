@@ -12,7 +12,7 @@ _REFUSAL = "sidecar.refusal"  # key of a scope: the InputError to answer with
 _KEPT_HEADERS = {b"origin", b"x-request-id"}  # they shape the answer
 _HINTS = {
     "Invalid method encountered": " The service speaks HTTP/1.1 without TLS: is this HTTPS, or another protocol?",
-    "Pause on PRI/Upgrade": " HTTP/2 is not spoken here: use HTTP/1.1.",
+    "Pause on PRI/Upgrade": " HTTP/2 is not supported: use HTTP/1.1.",
 }
 
 
@@ -50,4 +50,4 @@ def to_input_error(error: httptools.HttpParserError) -> InputError:
     if isinstance(error.__context__, InputError):
         return error.__context__
     reason = "its target is not a path" if error.__context__ else str(error)
-    return InputError("malformed_request", f"What came is no request of HTTP/1.1: {reason}.{_HINTS.get(reason, '')}")
+    return InputError("malformed_request", f"This is not a valid HTTP/1.1 request: {reason}.{_HINTS.get(reason, '')}")

@@ -122,7 +122,7 @@ class RequestProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise InputError("method_not_allowed", "The service is no proxy: it does not answer CONNECT.")
+                raise InputError("method_not_allowed", "The service is not a proxy: it does not support CONNECT.")
             self._declined_head = self._head().without_upgrade()
             return
         head = self._head()

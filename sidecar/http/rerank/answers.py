@@ -21,23 +21,23 @@ _DOCUMENTS_PER_UNIT = 100  # as Cohere counts
 class RankedText(AnswerModel):
     index: int
     score: float
-    text: str | None = Field(default=None, description="With `return_text`.")
+    text: str | None = Field(default=None, description="Only with `return_text`.")
 
 
 class RankedDocument(AnswerModel):
     index: int
     relevance_score: float
-    document: dict[str, Any] | None = Field(default=None, description="With `return_documents`.")
+    document: dict[str, Any] | None = Field(default=None, description="Only with `return_documents`.")
 
 
 class BilledUnits(AnswerModel):
-    """Nothing is billed here; a query with up to 100 documents counts as one, as at Cohere."""
+    """Nothing is billed; as at Cohere, a query with up to 100 documents counts as one."""
 
     search_units: int
 
 
 class Tokens(AnswerModel):
-    """What was read, the query with each document; of a picture, its views."""
+    """What was read: the query with each document; for a picture, its views."""
 
     input_tokens: int
 
@@ -50,19 +50,19 @@ class Meta(AnswerModel):
 
 
 class RerankAnswer(AnswerModel):
-    """The best first, equal ones in the order of the request."""
+    """Best first; documents with equal scores keep the order of the request."""
 
     id: str
     object: Literal["rerank"] = "rerank"
     results: list[RankedDocument]
     model: str
     score_kind: ScoreKind = Field(
-        description="cross_encoder for texts, siglip_pair for pictures. The two do not compare."
+        description="cross_encoder for texts, siglip_pair for pictures. The two cannot be compared."
     )
     calibrated: bool | None = Field(
         default=None, description="Whether a siglip_pair score is the probability that the model was trained to give."
     )
-    usage: Usage = Field(description="As `meta.tokens`, where Jina, vLLM and infinity have it.")
+    usage: Usage = Field(description="The same counts as in `meta.tokens`, where Jina, vLLM and infinity put them.")
     meta: Meta
 
 

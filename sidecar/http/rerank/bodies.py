@@ -14,14 +14,14 @@ from sidecar.http.limits import limited
 
 
 class DocumentObject(RequestModel):
-    """Has one of these fields, or those that `rank_fields` names. Others are ignored, and come back."""
+    """Has one of these fields, or those named in `rank_fields`. Other fields are ignored but returned."""
 
     model_config = ConfigDict(extra="allow")
 
     text: str | None = None
-    image: str | None = Field(default=None, description="As `image_url`.")
+    image: str | None = Field(default=None, description="Same as `image_url`.")
     image_url: str | ImageUrl | None = Field(
-        default=None, description="A picture: a data URI, or a URL where ALLOW_IMAGE_URLS names its host."
+        default=None, description="A picture: a data URI, or a URL whose host is in ALLOW_IMAGE_URLS."
     )
 
 
@@ -37,8 +37,8 @@ class RerankBody(RequestModel):
         default=None,
         fail_fast=True,
         json_schema_extra=limited(min_items=1, maxItems="max_rerank_documents"),
-        description="Texts, or pictures: not both, their scores do not compare. A text that is the data URI of a "
-        "picture (`data:image/…;base64,…`) is a picture; an empty one is ranked last.",
+        description="Texts or pictures, not both: their scores cannot be compared. A text that is the data URI of a "
+        "picture (`data:image/…;base64,…`) is a picture; an empty text is ranked last.",
         examples=[["a lighthouse at dusk", "a red bicycle"]],
     )
     texts: list[str] | None = Field(
@@ -46,25 +46,29 @@ class RerankBody(RequestModel):
         fail_fast=True,
         examples=[["a lighthouse at dusk", "a red bicycle"]],
         json_schema_extra=limited(min_items=1, maxItems="max_rerank_documents"),
-        description="In place of `documents`; the answer is then a list, as text-embeddings-inference gives it.",
+        description="Instead of `documents`; the answer is then a list, as in text-embeddings-inference.",
     )
-    model: str | None = Field(default=None, description="RERANK_MODEL_ID. Left out, it is meant.")
-    top_n: int | None = Field(default=None, ge=1, description="So many of the best. Left out: all.")
-    return_documents: bool | None = Field(default=None, description="Each document beside its score.")
-    return_text: bool = Field(default=False, description="Each of `texts` beside its score.")
-    raw_scores: bool = Field(default=False, description="The model's numbers as they are, not from 0 to 1.")
+    model: str | None = Field(default=None, description="RERANK_MODEL_ID, which is also the default.")
+    top_n: int | None = Field(
+        default=None, ge=1, description="Return only this many of the best documents. Default: all."
+    )
+    return_documents: bool | None = Field(default=None, description="Return each document with its score.")
+    return_text: bool = Field(default=False, description="Return each text with its score.")
+    raw_scores: bool = Field(default=False, description="Return the model's raw scores instead of numbers from 0 to 1.")
     rank_fields: list[str] | None = Field(
         default=None, min_length=1, description="The fields of document objects to read, in this order, line by line."
     )
     max_tokens_per_doc: int | None = Field(
-        default=None, ge=1, description="Read no more of each document. RERANK_MAX_TOKENS holds all the same."
+        default=None,
+        ge=1,
+        description="Read at most this many tokens of each document. RERANK_MAX_TOKENS still applies.",
     )
-    max_chunks_per_doc: Any = Field(default=None, description="Ignored: a document is read in one piece.")
+    max_chunks_per_doc: Any = Field(default=None, description="Ignored: documents are not split.")
     truncate: bool | None = Field(
-        default=None, description="False: a text that is longer than the model reads is an error, and is not cut."
+        default=None, description="False: a text longer than the model reads is an error instead of being cut."
     )
     truncation_direction: Literal["right", "Right"] = Field(
-        default="right", description="Texts are cut at their end; at their beginning is not supported."
+        default="right", description="Texts are cut at the end; cutting at the beginning is not supported."
     )
 
     @model_validator(mode="after")

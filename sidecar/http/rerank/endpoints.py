@@ -24,9 +24,9 @@ from sidecar.http.rerank.documents import check_query, read_documents
 from sidecar.http.rerank.scoring import Scores, score_documents
 
 _PATHS = {
-    "/rerank": ("2", "Rank documents, as infinity, vLLM and text-embeddings-inference do"),
-    "/v1/rerank": ("1", "Rank documents, as Jina and version 1 of Cohere's API do"),
-    "/v2/rerank": ("2", "Rank documents, as version 2 of Cohere's API does"),
+    "/rerank": ("2", "Rank documents (infinity's, vLLM's and text-embeddings-inference's API)"),
+    "/v1/rerank": ("1", "Rank documents (Jina's API, and Cohere's, version 1)"),
+    "/v2/rerank": ("2", "Rank documents (Cohere's API, version 2)"),
 }
 
 

@@ -97,7 +97,7 @@ async def _score_texts(
     for document, raw in zip(documents, scored.raw, strict=True):
         if np.isnan(raw):
             message = (
-                f"The model computes no finite score of the query and `{document.param}`. Try MODEL_PRECISION=fp32."
+                f"The model computes no finite score for the query and `{document.param}`. Try MODEL_PRECISION=fp32."
             )
             raise TextRejected("no_score", message, document.param)
     truncated = [document.param for document, is_cut in zip(documents, scored.truncated, strict=True) if is_cut]

@@ -34,12 +34,12 @@ class FoundRow(AnswerModel):
     key: dict[str, JsonValue]
     distance: float
     columns: dict[str, JsonValue]
-    match_probability: float | None = Field(description="That text and picture belong together; else null.")
+    match_probability: float | None = Field(description="Probability that text and picture match, else null.")
     rerank_score: float | None
 
 
 class SearchedTable(AnswerModel):
-    """Which watch was searched."""
+    """The watch that was searched."""
 
     table: str
     target: str
@@ -47,7 +47,7 @@ class SearchedTable(AnswerModel):
 
 
 class SearchAnswer(AnswerModel):
-    """Rows nearest first, or best first where they were ranked again."""
+    """Rows, nearest first, or best first if they were reranked."""
 
     results: list[FoundRow]
     watch: SearchedTable
@@ -55,9 +55,9 @@ class SearchAnswer(AnswerModel):
     fingerprint: str
     truncated: bool = Field(description="The text was longer than the model reads.")
     unreadable: bool = Field(description=UNREADABLE)
-    match_probability_calibrated: bool | None = Field(description="False: an order, and no more. Null: there is none.")
+    match_probability_calibrated: bool | None = Field(description="False: only the order counts. Null: there is none.")
     rerank_model: str | None
-    warnings: list[str] = Field(description="What to know of these results: the watch is paused, columns are gone …")
+    warnings: list[str] = Field(description="What limits the results: a paused watch, exposed columns that are gone …")
     took_ms: float
 
 

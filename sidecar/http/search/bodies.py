@@ -35,13 +35,13 @@ FilterValue: TypeAlias = (
 
 
 class RerankOptions(RequestModel):
-    """`column` is an exposed column with the text to rank by; left out, the text that the watch embeds."""
+    """`column` is an exposed column with the text to rank by. Default: the text that the watch embeds."""
 
     model_config = ConfigDict(extra="forbid")
 
     column: str | None = Field(default=None, max_length=_MAX_NAME_CHARS, examples=["title"])
     top_k: Annotated[int, Field(ge=1)] = Field(
-        default=50, description="How many of the nearest rows are ranked again.", json_schema_extra=_MAX_ROWS
+        default=50, description="How many of the nearest rows to rerank.", json_schema_extra=_MAX_ROWS
     )
 
 
@@ -51,7 +51,7 @@ class SearchBody(RequestModel):
     model_config = ConfigDict(extra="forbid")
 
     table: str = Field(
-        max_length=_MAX_NAME_CHARS, description="A watched table, as in SQL.", examples=["public.products"]
+        max_length=_MAX_NAME_CHARS, description="The watched table, as in SQL.", examples=["public.products"]
     )
     target: str | None = Field(
         default=None, max_length=_MAX_NAME_CHARS, description="The vector column, where the table has several watches."
@@ -62,23 +62,23 @@ class SearchBody(RequestModel):
         default=None,
         fail_fast=True,
         max_length=_MAX_DIMENSIONS,
-        description="As the embedding endpoints of this model gave it.",
+        description="A vector from an embedding endpoint of the same model.",
     )
     k: Annotated[int, Field(ge=1)] = Field(
-        default=10, description="How many rows, at most MAX_SEARCH_ROWS.", json_schema_extra=_MAX_ROWS
+        default=10, description="Number of rows to return, at most MAX_SEARCH_ROWS.", json_schema_extra=_MAX_ROWS
     )
     filter: dict[str, FilterValue] = Field(
         default_factory=dict,
-        description="Column to value; null is IS NULL, of a list one value fits. Key and exposed columns.",
+        description="Values by column, key or exposed. Null means IS NULL; of a list, any value may match.",
         examples=[{"tenant": 7}],
     )
     columns: list[str] | None = Field(
         default=None,
         fail_fast=True,
         max_length=_MAX_COLUMNS,
-        description="Some of the exposed columns; left out, all of them.",
+        description="The exposed columns to return. Default: all of them.",
     )
-    rerank: RerankOptions | None = Field(default=None, description="Order the nearest rows by a cross-encoder.")
+    rerank: RerankOptions | None = Field(default=None, description="Rerank the nearest rows with a cross-encoder.")
 
     @field_validator("filter", mode="before")
     @classmethod

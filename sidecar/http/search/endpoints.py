@@ -51,7 +51,7 @@ class SearchEndpoint:
                 "POST",
                 "/search",
                 self.search,
-                "The rows of a watched table nearest to a text or a picture",
+                "Find the rows of a watched table nearest to a text, a picture or a vector",
                 Scope.SEARCH,
                 SearchAnswer,
                 SearchBody,

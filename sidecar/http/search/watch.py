@@ -90,7 +90,7 @@ def rerank_columns(watch: SearchedWatch, column: str | None) -> Sequence[str]:
             _check_exposed(watch, column, "rerank.column")
         return [column]
     if watch.kind != "text":
-        message = f"{watch.table_name}.{watch.target} is made of pictures: name an exposed text column to rank by."
+        message = f"{watch.table_name}.{watch.target} holds pictures: name an exposed text column to rank by."
         raise InputError("rerank_needs_column", message, "rerank.column")
     return watch.source
 
@@ -101,17 +101,17 @@ def warnings_of(watch: SearchedWatch) -> list[str]:
     if watch.fingerprint is None:
         warnings.append("The watch holds no vectors yet.")
     if watch.paused:
-        warnings.append("The watch is paused: rows that were changed since are found by their former content.")
+        warnings.append("The watch is paused: rows that have changed since are found by their old content.")
     if watch.broken:
-        warnings.append(f"The watch is broken, its vectors may be out of date: {watch.broken}")
+        warnings.append(f"The watch is broken, so its vectors may be out of date: {watch.broken}")
     if watch.gone:
-        warnings.append(f"Exposed columns that are not there any longer: {', '.join(watch.gone)}.")
+        warnings.append(f"Exposed columns that no longer exist: {', '.join(watch.gone)}.")
     return warnings
 
 
 def _check_exposed(watch: SearchedWatch, name: str, param: str) -> None:
     if name in watch.gone:
-        message = f"`{param}`: column {name!r} was exposed, but is not there any longer: renamed, or dropped."
+        message = f"`{param}`: column {name!r} was exposed, but no longer exists: it was renamed or dropped."
         raise InputError("column_gone", message, param)
     if name not in (*watch.key_columns, *watch.exposed):
         message = (

@@ -20,12 +20,14 @@ def _refuse_prompt(name: str | None) -> None:
 
 
 _Truncate = Annotated[
-    bool | None, Field(description="False: a text that is longer than the model reads is an error, and is not cut.")
+    bool | None, Field(description="False: a text longer than the model reads is an error instead of being cut.")
 ]
 _Direction = Annotated[
-    Literal["right", "Right"], Field(description="Texts are cut at their end; at their beginning is not supported.")
+    Literal["right", "Right"], Field(description="Texts are cut at the end; cutting at the beginning is not supported.")
 ]
-_PromptName = Annotated[str | None, AfterValidator(_refuse_prompt), Field(description="Null: there are no prompts.")]
+_PromptName = Annotated[
+    str | None, AfterValidator(_refuse_prompt), Field(description="Null: the model has no prompts.")
+]
 
 
 class EmbedBody(RequestModel):
@@ -35,8 +37,10 @@ class EmbedBody(RequestModel):
     truncate: _Truncate = None
     truncation_direction: _Direction = "right"
     prompt_name: _PromptName = None
-    normalize: bool | None = Field(default=True, description="Vectors are of unit length, whatever is said here.")
-    dimensions: int | None = Field(default=None, ge=0, description="Those of the model; no others are made.")
+    normalize: bool | None = Field(default=True, description="Ignored: vectors always have unit length.")
+    dimensions: int | None = Field(
+        default=None, ge=0, description="The model's own dimensions; no others are supported."
+    )
 
 
 class SimilarityInputs(RequestModel):
@@ -56,11 +60,11 @@ class SimilarityBody(RequestModel):
 
 
 class EmbedAnswer(RootModel[Vectors]):
-    """Unit vectors in the order of the request; a list of one for one text."""
+    """Unit vectors in the order of the request; for a single text, a list of one."""
 
 
 class SimilarityAnswer(RootModel[list[float]]):
-    """The cosine of each sentence with the first text."""
+    """The cosine similarity of each sentence to the source sentence."""
 
 
 class Pooling(AnswerModel):
@@ -73,15 +77,15 @@ class ModelType(AnswerModel):
 
 class InfoAnswer(AnswerModel):
     model_id: str
-    model_sha: str = Field(description="The fingerprint: vectors compare only if it is equal.")
-    model_dtype: str = Field(description="Of the vectors in the answers.")
+    model_sha: str = Field(description="The fingerprint: vectors can be compared only if it is equal.")
+    model_dtype: str = Field(description="Type of the numbers in the vectors.")
     served_model_name: str
     model_type: ModelType
-    max_concurrent_requests: int = Field(description="Texts that may wait (QUERY_QUEUE_VIEWS).")
-    max_input_length: int = Field(description="Tokens that the model reads of a text.")
+    max_concurrent_requests: int = Field(description="Number of texts that may be queued (QUERY_QUEUE_VIEWS).")
+    max_input_length: int = Field(description="Number of tokens of a text that the model reads.")
     max_batch_tokens: int
-    max_batch_requests: int = Field(description="Texts encoded together, at most (BATCH_MAX_VIEWS).")
-    max_client_batch_size: int = Field(description="Texts in one request (MAX_BATCH_TEXTS).")
+    max_batch_requests: int = Field(description="Maximum number of texts encoded together (BATCH_MAX_VIEWS).")
+    max_client_batch_size: int = Field(description="Maximum number of texts in one request (MAX_BATCH_TEXTS).")
     auto_truncate: Literal[True] = True
     tokenization_workers: int
     version: str
@@ -90,6 +94,6 @@ class InfoAnswer(AnswerModel):
 
 
 class UnixTime(AnswerModel):
-    """What infinity's `/health` answers; text-embeddings-inference and vLLM say nothing but 200."""
+    """The same answer as infinity's `/health`; text-embeddings-inference and vLLM answer 200 without a body."""
 
-    unix: float = Field(description="The time here, in seconds since 1970.")
+    unix: float = Field(description="The service's time, in seconds since 1970.")

@@ -39,10 +39,10 @@ from sidecar.readiness import Readiness
 
 _HEADERS = (*VECTOR_HEADERS, COMPUTE_TOKENS)
 _HEALTH_PATHS = {
-    "/health": "Whether queries can be embedded, as infinity, vLLM and others say it",
-    "/ping": "The same, as SageMaker asks",
+    "/health": "Health check as in infinity, vLLM and others: whether queries can be embedded",
+    "/ping": "Health check for SageMaker",
 }
-_ROOT = "The same, as Hugging Face's endpoints ask; a browser is shown /docs"
+_ROOT = "Health check for Hugging Face's endpoints; browsers are redirected to /docs"
 _DOCS = "docs"  # below the root, wherever a proxy puts it
 
 
@@ -54,9 +54,9 @@ class TeiEndpoints:
         self._readiness = readiness
 
     def operations(self) -> list[Operation]:
-        embed = "Vectors of texts, as text-embeddings-inference gives them"
-        similarity = "How alike sentences are, as text-embeddings-inference says it"
-        info = "What is served, as text-embeddings-inference says it"
+        embed = "Embed texts (text-embeddings-inference's API)"
+        similarity = "Compare sentences (text-embeddings-inference's API)"
+        info = "Describe the served model (text-embeddings-inference's API)"
         return [
             *(_embedding_operation(path, self.embed, embed, (EmbedBody, EmbedAnswer)) for path in ("/embed", "/")),
             _embedding_operation("/similarity", self.similarity, similarity, (SimilarityBody, SimilarityAnswer)),

@@ -16,7 +16,7 @@ _EMPTY = {"empty_text", "empty_list"}
 
 
 class TeiError(AnswerModel):
-    """What was wrong, and what to do."""
+    """What is wrong, and what to do."""
 
     error: str = Field(examples=["`inputs[2]` is empty; there is nothing to embed."])
     error_type: _Type

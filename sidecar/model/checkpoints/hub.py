@@ -79,6 +79,6 @@ def _explain_refusal(repo_id: str, status: int, token: str | None, variable: str
 def _explain_offline(repo_id: str, variable: str) -> str:
     return (
         f"{repo_id!r} is not on this machine and Hugging Face cannot be reached (no network, or HF_HUB_OFFLINE=1). "
-        f"Run once with a network to fill the cache, after which HF_HUB_OFFLINE=1 will do; or copy the model's folder "
+        f"Run once with a network to fill the cache, after which HF_HUB_OFFLINE=1 works; or copy the model's folder "
         f"here and set {variable}=local-dir:/path/to/folder"
     )

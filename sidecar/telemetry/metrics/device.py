@@ -43,33 +43,35 @@ class DeviceMetrics:
         def histogram(name: str, documentation: str, buckets: tuple[float, ...]) -> BulkHistogram:
             return BulkHistogram(name, documentation, ["kind"], buckets, registry)
 
-        self.batch_views = histogram("sidecar_micro_batch_views", "Views or pairs in a micro-batch.", VIEW_BUCKETS)
+        self.batch_views = histogram("sidecar_micro_batch_views", "Views or pairs per micro-batch.", VIEW_BUCKETS)
         self.batch_seconds = histogram(
-            "sidecar_micro_batch_duration_seconds", "Time that a micro-batch keeps the device.", DURATION_BUCKETS_S
+            "sidecar_micro_batch_duration_seconds", "Time that a micro-batch occupies the device.", DURATION_BUCKETS_S
         )
         self.encoded = Counter(
             "sidecar_device_views_total",
-            "Views or pairs that the device was given.",
+            "Views or pairs sent to the device.",
             ["kind", "lane"],
             registry=registry,
         )
         self.duplicates = counter(
-            "sidecar_duplicate_views_total", "Views that were not encoded because the same one was in the micro-batch."
+            "sidecar_duplicate_views_total", "Views not encoded because the micro-batch held an identical one."
         )
-        self.errors = counter("sidecar_device_errors_total", "Micro-batches that the device failed.")
-        self.out_of_memory = counter("sidecar_device_out_of_memory_total", "Micro-batches that did not fit.")
+        self.errors = counter("sidecar_device_errors_total", "Micro-batches that failed on the device.")
+        self.out_of_memory = counter(
+            "sidecar_device_out_of_memory_total", "Micro-batches too large for the device's memory."
+        )
         self.not_finite = counter(
-            "sidecar_results_not_finite_total", "Texts, views or pairs that the model computed no finite numbers of."
+            "sidecar_results_not_finite_total", "Texts, views or pairs for which the model computed no finite numbers."
         )
         self.trouble = Gauge(
             "sidecar_device_trouble",
-            "1: the device fails or hangs, /readyz says 503, and the process ends unless it recovers.",
+            "1: the device is failing or hanging, /readyz answers 503, and the process exits unless it recovers.",
             registry=registry,
         )
         self.memory = _MemoryGauge(registry)
         self._model = Gauge(
             "sidecar_model_info",
-            "1 for the model that is loaded. Vectors compare only if their fingerprints are equal.",
+            "1 for the loaded model. Vectors can be compared only if their fingerprints are equal.",
             ["model", "fingerprint", "precision", "device", "dimensions"],
             registry=registry,
         )
@@ -99,5 +101,5 @@ class _MemoryGauge(Collector):
         yield family
 
     def _family(self) -> GaugeMetricFamily:
-        text = "Memory of the GPU, by state: allocated and reserved by this process, free and total of the whole."
+        text = "GPU memory, by state: allocated and reserved by this process, free and total of the GPU."
         return GaugeMetricFamily("sidecar_device_memory_bytes", text, labels=["state"])

@@ -15,17 +15,17 @@ class HttpMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._durations = BulkHistogram(
             "sidecar_http_request_duration_seconds",
-            "Time from the head of a request to the last byte of its answer. Status 499: the client went first.",
+            "Time from a request's headers to the last byte of its answer. Status 499: the client disconnected first.",
             ["route", "method", "status"],
             DURATION_BUCKETS_S,
             registry,
         )
-        self.in_flight = Gauge(
-            "sidecar_http_requests_in_flight", "Requests that are being answered.", registry=registry
-        )
-        self._uploads = Gauge("sidecar_http_uploads_bytes", "Memory kept for bodies of requests.", registry=registry)
+        self.in_flight = Gauge("sidecar_http_requests_in_flight", "Requests in progress.", registry=registry)
+        self._uploads = Gauge("sidecar_http_uploads_bytes", "Memory reserved for request bodies.", registry=registry)
         self._uploads_capacity = Gauge(
-            "sidecar_http_uploads_capacity_bytes", "Memory that they may take (MAX_UPLOADS_BYTES).", registry=registry
+            "sidecar_http_uploads_capacity_bytes",
+            "Memory available for request bodies (MAX_UPLOADS_BYTES).",
+            registry=registry,
         )
 
     def track_uploads(self, held_bytes: Callable[[], int], max_bytes: int) -> None:

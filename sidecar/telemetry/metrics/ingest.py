@@ -33,45 +33,45 @@ class IngestMetrics:
         self._event_series: dict[str, set[tuple[str, str]]] = {}  # of _events, by watch
         self._events = Counter(
             "sidecar_events_total",
-            "Changes of rows that this process had in hand, by what became of them.",
+            "Row changes that this process handled, by outcome.",
             ["watch", "outcome", "reason"],
             registry=registry,
         )
         self._lags = BulkHistogram(
             "sidecar_commit_to_vector_lag_seconds",
-            "Time from a change of a row to the commit of its vector. Without backfills.",
+            "Time from a row's change to the commit of its vector, without backfills.",
             *(["watch"], LAG_BUCKETS_S, registry),
         )
         self._backfill_lags = BulkHistogram(
             "sidecar_backfill_lag_seconds",
-            "Time from the scan that found a row (backfill, sweep, verify, reembed) to the commit of its vector.",
+            "Time from when a scan (backfill, sweep, verify, reembed) found a row to the commit of its vector.",
             *(["watch"], LAG_BUCKETS_S, registry),
         )
         self.claimed = PreinitialisedCounter(
             "sidecar_claimed_events_total",
-            "Events that were taken in hand, by queue: live, backfill, suspect (claimed before without an end).",
+            "Claimed events, by queue: live, backfill, suspect (claimed before and never finished).",
             *("queue", ("live", "backfill", "suspect"), registry),
         )
         self.empty_claims = Counter(
-            "sidecar_empty_claims_total", "Looks into a queue with nothing in it.", registry=registry
+            "sidecar_empty_claims_total", "Claims that found the queue empty.", registry=registry
         )
         self.wake_ups = PreinitialisedCounter(
             "sidecar_wake_ups_total",
-            "Ends of a nap, by cause: notification, poll, nudge (work of our own).",
+            "Wake-ups of an idle worker, by cause: notification, poll, nudge (by this process itself).",
             *("cause", ("notification", "poll", "nudge"), registry),
         )
         self.notifications = Counter("sidecar_notifications_total", "Notifications received.", registry=registry)
         self.listening = OptionalGauge(
             "sidecar_listener_connected",
-            "1: the connection that hears notifications stands; 0: polling only.",
+            "1: the connection that receives notifications is up; 0: polling only.",
             registry,
         )
         self.locked_rows = Gauge(
-            "sidecar_locked_rows", "Vectors in memory whose row a transaction has locked.", registry=registry
+            "sidecar_locked_rows", "Vectors kept in memory while a transaction locks their row.", registry=registry
         )
         self.index_builds = PreinitialisedCounter(
             "sidecar_index_builds_total",
-            "Ends of index builds: built, gave_way (to somebody who waited for the table), failed.",
+            "Finished index builds, by result: built, gave_way (to a session waiting for the table), failed.",
             *("result", ("built", "gave_way", "failed"), registry),
         )
 

@@ -19,18 +19,18 @@ class LaneMetrics:
         def gauge(name: str, documentation: str) -> Gauge:
             return Gauge(name, documentation, ["lane"], registry=registry)
 
-        self._waiting = gauge("sidecar_lane_waiting_views", "Views or pairs that wait for the device.")
-        self._reserved = gauge("sidecar_lane_reserved_views", "Room kept for what is being decoded or tokenised.")
+        self._waiting = gauge("sidecar_lane_waiting_views", "Views or pairs waiting for the device.")
+        self._reserved = gauge("sidecar_lane_reserved_views", "Views or pairs reserved for inputs in preparation.")
         self._running = gauge("sidecar_lane_running_views", "Views or pairs in the micro-batch on the device.")
         self._capacity = gauge("sidecar_lane_capacity_views", "Views or pairs that may wait.")
         self.refused = PreinitialisedCounter(
             "sidecar_refused_requests_total",
-            "Requests refused because a lane was full, or the room for bodies (lane uploads).",
+            "Requests refused because a lane, or the memory for request bodies (lane uploads), was full.",
             *("lane", (*_LANES, "uploads"), registry),
         )
         self.dropped = PreinitialisedCounter(
             "sidecar_dropped_jobs_total",
-            "Jobs whose caller went or whose deadline passed before the device had all of them.",
+            "Jobs dropped before the device had all of them: the caller disconnected or the deadline passed.",
             *("lane", _LANES, registry),
         )
 
@@ -47,14 +47,14 @@ class StageMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._stages = BulkHistogram(
             "sidecar_stage_duration_seconds",
-            "Time that work spends in a stage: prepare, decode, queue, device, database.",
+            "Time that work spends in each stage: prepare, decode, queue, device, database.",
             ["stage", "lane"],
             DURATION_BUCKETS_S,
             registry,
         )
         self._operations = BulkHistogram(
             "sidecar_database_operation_duration_seconds",
-            "Time that an operation on the database takes, with the wait for a connection.",
+            "Duration of an operation on the database, including the wait for a connection.",
             ["operation"],
             DURATION_BUCKETS_S,
             registry,
@@ -77,10 +77,10 @@ class CacheMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._lookups = PreinitialisedCounter(
             "sidecar_query_cache_lookups_total",
-            "Query texts looked up, by result.",
+            "Lookups of query texts in the cache, by result.",
             *("result", ("hit", "miss"), registry),
         )
-        self._bytes = Gauge("sidecar_query_cache_bytes", "Memory that cached vectors take.", registry=registry)
+        self._bytes = Gauge("sidecar_query_cache_bytes", "Memory used by cached vectors.", registry=registry)
 
     def record_lookups(self, hits: int, misses: int) -> None:
         self._lookups.inc("hit", hits)

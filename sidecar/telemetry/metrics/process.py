@@ -18,12 +18,14 @@ class ProcessMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         ProcessCollector(registry=registry)
-        build = Gauge("sidecar_build_info", "1 for this version.", ["version", "python"], registry=registry)
+        build = Gauge(
+            "sidecar_build_info", "Always 1; the labels name the version.", ["version", "python"], registry=registry
+        )
         build.labels(__version__, platform.python_version()).set(1)
-        self.ready = Gauge("sidecar_ready", "1: queries can be embedded, as /readyz says.", registry=registry)
+        self.ready = Gauge("sidecar_ready", "1: queries can be embedded, as reported by /readyz.", registry=registry)
         self._loop_lag = Histogram(
             "sidecar_event_loop_lag_seconds",
-            "How much later than it should the event loop wakes, looked at twice a second.",
+            "How late the event loop wakes up, measured twice a second.",
             buckets=DURATION_BUCKETS_S,
             registry=registry,
         )
@@ -41,11 +43,13 @@ class DecoderMetrics:
     """The child processes that decode pictures."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._alive = Gauge("sidecar_decoder_processes", "Decoder processes that live.", registry=registry)
-        self._wanted = Gauge("sidecar_decoder_processes_wanted", "As many as there should be.", registry=registry)
+        self._alive = Gauge("sidecar_decoder_processes", "Decoder processes that are running.", registry=registry)
+        self._wanted = Gauge(
+            "sidecar_decoder_processes_wanted", "Decoder processes that should be running.", registry=registry
+        )
         self.restarts = Counter(
             "sidecar_decoder_restarts_total",
-            "Decoder processes that took the place of one that crashed, was too slow, or whose caller went.",
+            "Decoder processes restarted after a crash, a timeout or a cancelled request.",
             registry=registry,
         )
 

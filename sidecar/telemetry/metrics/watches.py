@@ -32,19 +32,19 @@ class WatchReading:
 
 
 _GAUGES: tuple[tuple[str, str, Callable[[WatchReading], float | None]], ...] = (
-    ("pending_rows", "Rows that wait for a vector, or for that of their new content.", lambda w: w.pending),
+    ("pending_rows", "Rows waiting to be embedded, or to be embedded again.", lambda w: w.pending),
     (
         "oldest_pending_seconds",
-        "For how long the oldest of them has waited; 0 if none does.",
+        "How long the oldest pending row has been waiting; 0 if there is none.",
         lambda w: w.oldest_pending_s,
     ),
     ("failed_rows", "Rows that cannot be embedded; sidecar.failures says why.", lambda w: w.failed),
     ("embedded_rows", "Rows with a vector.", lambda w: w.embedded),
     ("empty_rows", "Rows with nothing to embed.", lambda w: w.empty),
-    ("coverage_ratio", "Part of the rows with something to embed that have a vector.", lambda w: w.coverage),
-    ("broken", "1: the watch is left alone until somebody mends it; sidecar.status says why.", lambda w: w.broken),
-    ("paused", "1: a user paused it.", lambda w: w.paused),
-    ("rate_cap_rows_per_second", "The cap that a user set, of all sidecars together.", lambda w: w.rows_per_s),
+    ("coverage_ratio", "Fraction of the rows with content that have a vector.", lambda w: w.coverage),
+    ("broken", "1: the watch is broken and skipped until it is repaired; sidecar.status says why.", lambda w: w.broken),
+    ("paused", "1: the watch is paused.", lambda w: w.paused),
+    ("rate_cap_rows_per_second", "The rate cap of the watch, shared by all sidecars.", lambda w: w.rows_per_s),
 )
 
 
@@ -87,8 +87,8 @@ class WatchMetrics(Collector):
     def _families(
         self, readings: Sequence[WatchReading], up: bool | None, age_s: float | None
     ) -> Iterator[GaugeMetricFamily]:
-        yield _single("sidecar_database_up", "1: the database told how far the watches are; 0: it did not.", up)
-        yield _single("sidecar_database_reading_age_seconds", "Age of all that follows of watches.", age_s)
+        yield _single("sidecar_database_up", "1: the watches were read from the database; 0: that failed.", up)
+        yield _single("sidecar_database_reading_age_seconds", "Age of the figures in sidecar_watch_*.", age_s)
         for name, documentation, value_of in _GAUGES:
             family = GaugeMetricFamily(f"sidecar_watch_{name}", documentation, labels=["watch"])
             for reading in readings:

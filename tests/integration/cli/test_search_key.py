@@ -44,7 +44,7 @@ def test_the_key_from_the_environment_is_sent(
     [
         ("", "Send a key", "HINT: Set SIDECAR_API_KEY to one of the service's keys, with the scope `embed`."),
         ("wrong-key-0123456789", "none of this service's", "HINT: SIDECAR_API_KEY is set, but to no key of this"),
-        (ADMIN, "it lacks the scope `embed`", "HINT: Set SIDECAR_API_KEY to a key with the scope `embed`."),
+        (ADMIN, "lacks the scope `embed`", "HINT: Set SIDECAR_API_KEY to a key with the scope `embed`."),
     ],
 )
 def test_a_refused_key_is_an_error_with_advice(  # noqa: PLR0913, PLR0917 - fixtures and parameters

@@ -147,7 +147,7 @@ async def test_the_former_vector_table_can_be_dropped_after_the_move(
     table = await make_texts(db, 10)
     await embed_all(database_url, table, encoder)
     table = await move(db, "vectors")
-    [said] = [said for said in heard if " move from " in said]
+    [said] = [said for said in heard if " are moving from " in said]
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
         await run(db, said.rpartition(": ")[2])

@@ -177,7 +177,7 @@ async def test_readers_of_a_table_with_row_security_get_no_rights_on_its_vectors
     await run(db, "grant select on items to public")
     await run(db, "alter table items enable row level security")
     await watch(db, ["items"], ["title"], companion="vectors")
-    assert [said for said in heard if "items has row-level security, which public.vectors has not" in said]
+    assert [said for said in heard if "items has row-level security, which public.vectors does not have" in said]
     readable = "select has_table_privilege('pg_monitor', %s, 'select')"
     assert await value(db, readable, "vectors") is False
     assert await value(db, readable, "vectors_view") is True

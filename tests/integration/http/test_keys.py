@@ -77,7 +77,7 @@ async def test_a_key_permits_its_own_scopes_and_no_others(client: httpx.AsyncCli
             assert (await client.request(method, path, headers=bearer(right), **body)).status_code == 200
         for other in {EMBED, SEARCH, ADMIN} - {key}:
             denied = await client.request(method, path, headers=bearer(other), **body)
-            assert_error(denied, 403, "forbidden_scope", f"The key is not for this: it lacks the scope `{scope}`.")
+            assert_error(denied, 403, "forbidden_scope", f"The key lacks the scope `{scope}`, which this needs.")
             assert denied.headers["www-authenticate"] == f'Bearer error="insufficient_scope", scope="{scope}"'
             assert other not in denied.text
 
@@ -91,7 +91,7 @@ NO_KEYS = (
 async def test_an_unknown_key_is_rejected_and_not_quoted(client: httpx.AsyncClient) -> None:
     for key in NO_KEYS:
         denied = await client.post("/embed/text", headers={b"Authorization": f"Bearer {key}".encode("latin-1")}, **TEXT)
-        assert_error(denied, 401, "invalid_key", "The key in the Authorization header is none of this service's.")
+        assert_error(denied, 401, "invalid_key", "The key in the Authorization header is not valid for this service.")
         assert denied.headers["www-authenticate"] == 'Bearer error="invalid_token"'
         assert key == "*" or key not in denied.text
 
@@ -192,8 +192,8 @@ async def test_a_key_file_is_reloaded_when_it_changes_and_kept_when_it_breaks(
         assert await opens(ADMIN, "/status")
         for broken, reason in (
             ("short\n", "line 1: a key has 16 to 512 characters"),
-            ("", "there is no key in it"),
-            (f"{ADMIN}\n", "the same key stands there twice"),
+            ("", "it contains no key"),
+            (f"{ADMIN}\n", "the same key appears twice"),
         ):
             file.write_text(broken)
             await wait_until_async(partial(said, caplog, reason), reason)

@@ -18,7 +18,7 @@ from tests.integration.http.errors import assert_error
 from tests.integration.http.live_server import live_server
 from tests.integration.http.pictures import picture
 
-REMEDIES = "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if everybody who reaches the port may use it."
+REMEDIES = "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if anyone who can reach the port may use it."
 TEXT = {"text": "a hat"}
 
 

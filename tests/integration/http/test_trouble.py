@@ -33,7 +33,7 @@ async def test_a_full_queue_is_429_with_retry_after(serving: Serving) -> None:
             await client.post("/embed/text", json={"text": "one more"}),
             await client.post("/embed/image", files={"file": ("a.png", picture())}),
         ):
-            assert_error(response, 429, "overloaded", "The query queue is full: 10 views wait and ")
+            assert_error(response, 429, "overloaded", "The query queue is full: 10 views are waiting, ")
             assert int(response.headers["retry-after"]) >= 1
         encoder.release()
         assert {(await first).status_code, (await waiting).status_code} == {200}
@@ -53,7 +53,7 @@ async def test_a_batch_of_pictures_is_rejected_as_a_whole_before_any_is_decoded(
             await client.post("/v2/rerank", json={"query": "a text", "documents": [{"image": uri}] * 7}),
         ):
             assert_error(response, 429, "overloaded", "The query queue is full: ")
-            assert " and 8 more do not fit." in response.text
+            assert ", 8 more do not fit." in response.text
         encoder.release()
         assert (await first).status_code == 200
         for response in (

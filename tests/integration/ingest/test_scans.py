@@ -175,7 +175,7 @@ async def test_the_sweep_repeats_after_its_interval(
         await run(db, "set session_replication_role = replica")
         await run(db, "insert into items values (2, 'unseen')")
         await table.become_right(encoder)
-    assert "the sweep of public.items.embedding found rows that no event told of: 1" in caplog.messages
+    assert "the sweep of public.items.embedding found rows that no event reported: 1" in caplog.messages
 
 
 @in_row_and_companion

@@ -43,7 +43,7 @@ async def test_the_trigger_does_not_call_a_cast_to_the_keys_type(stage: Stage, o
     await run(owner, "delete from items")
     assert await run(owner, "select * from audit") == []
     assert await run(owner, "select message from sidecar_internal.breakages") == [
-        ("a key column has got another type",)
+        ("the type of a key column has changed",)
     ]
 
 

@@ -53,7 +53,7 @@ async def test_a_worker_without_membership_logs_the_statement_for_the_owner_and_
         await table.settle_right(encoder)
 
         async def has_asked() -> bool:
-            return "is the owner's to build" in caplog.text
+            return "only its owner can build" in caplog.text
 
         await wait_until_async(has_asked, "the log to ask for it")
         assert await value(owner, INDEX) == "not built yet"
@@ -61,7 +61,7 @@ async def test_a_worker_without_membership_logs_the_statement_for_the_owner_and_
         assert statement in caplog.text
         await run(owner, statement)
         await until_indexed(owner)
-    assert caplog.text.count("is the owner's to build") == 1
+    assert caplog.text.count("only its owner can build") == 1
 
 
 async def test_a_workers_build_yields_to_blocked_sessions_without_pg_read_all_stats(

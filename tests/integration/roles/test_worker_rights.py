@@ -91,16 +91,16 @@ async def test_a_missing_right_fails_no_row_and_granting_it_resumes_the_watch(
         assert await table.failures() == {}
 
         async def is_logged() -> bool:
-            return "is broken and left alone" in caplog.text
+            return "is broken and skipped" in caplog.text
 
         await wait_until_async(is_logged, "the log to say so")
         remedy = said.rpartition(": ")[2]
         await run(owner, remedy)
         await table.settle_right(encoder)
     assert await table.failures() == {}
-    assert caplog.text.count("is broken and left alone") == 1, caplog.text
+    assert caplog.text.count("is broken and skipped") == 1, caplog.text
     assert [r.message for r in caplog.records if r.levelname in {"WARNING", "ERROR"}] == [
-        f"watch {table.watch_id} on shop.items.embedding is broken and left alone: {said.removeprefix('denied: ')}"
+        f"watch {table.watch_id} on shop.items.embedding is broken and skipped: {said.removeprefix('denied: ')}"
     ], "one line per change of state"
     assert "refuses the vector" not in caplog.text  # it did not retry row by row
 

@@ -126,7 +126,7 @@ async def test_dropped_exposed_columns_are_left_out_with_a_warning(client: httpx
     run(db, "alter table products drop column price; alter table products rename tenant to owner")
     answer = await search(client, text="green mug", k=1)
     assert answer["results"][0]["columns"] == {"title": "green mug"}
-    assert answer["warnings"] == ["Exposed columns that are not there any longer: price, tenant."]
+    assert answer["warnings"] == ["Exposed columns that no longer exist: price, tenant."]
 
 
 async def test_a_watch_without_vectors_finds_nothing_with_a_warning(client: httpx.AsyncClient, db: Connection) -> None:

@@ -21,7 +21,7 @@ SERVE = ("-c", "from sidecar.cli import main; main()", "serve")
 EVERYWHERE = "0.0.0.0"  # noqa: S104
 REFUSAL = (
     "without keys only loopback is served. "
-    "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if everybody who reaches the port may use it.\n"
+    "Set API_KEYS or API_KEYS_FILE, or ALLOW_ANONYMOUS=1 if anyone who can reach the port may use it.\n"
 )
 
 
@@ -39,7 +39,7 @@ def test_without_keys_it_does_not_listen_beyond_loopback(tmp_path: Path) -> None
 def test_an_invalid_key_in_a_setting_is_not_shown(tmp_path: Path) -> None:
     with sidecar_process(tmp_path, SERVE, API_KEYS="shop:my-secret-0123456789", DATABASE_URL="") as process:
         assert process.exit_code() == 2
-        assert "API_KEYS: entry 1: only scopes may stand before a colon" in process.log
+        assert "API_KEYS: entry 1: only scopes may come before a colon" in process.log
         assert "secret" not in process.log
         assert "shop" not in process.log
 

@@ -147,7 +147,7 @@ def test_a_call_that_waited_for_another_sees_its_result(
         second = start(UNWATCH)
         _wait_for_waiters(tidied, 1)
         first.commit()
-    with pytest.raises(psycopg.errors.UndefinedObject, match=r"table public\.items is not watched any longer"):
+    with pytest.raises(psycopg.errors.UndefinedObject, match=r"table public\.items is no longer watched"):
         second.result(timeout=10)
 
 

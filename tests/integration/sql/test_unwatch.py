@@ -97,9 +97,9 @@ def test_unwatching_an_unwatched_table_is_an_error_that_names_the_watched_ones(d
     run(db, "select sidecar.unwatch('items', 'f')")
     run(db, "select sidecar.unwatch('items')")
     drop = r"select sidecar.unwatch\('public.items', '{}', drop_target => true\);"
-    with refused(db, "42704", "table public.items is not watched any longer", f"{drop.format('e')} {drop.format('f')}"):
+    with refused(db, "42704", "table public.items is no longer watched", f"{drop.format('e')} {drop.format('f')}"):
         run(db, "select sidecar.unwatch('items')")
-    with refused(db, "42704", "public.items.f is not watched any longer", drop.format("f")):
+    with refused(db, "42704", "public.items.f is no longer watched", drop.format("f")):
         run(db, "select sidecar.unwatch('items', 'f')")
     with refused(db, "42702", "has 2 watches that have ended", f"Name the target: {drop.format('e')}"):
         run(db, "select sidecar.unwatch('items', drop_target => true)")

@@ -19,7 +19,7 @@ async def test_a_full_query_lane_rejects_until_it_has_drained(running_batcher: R
         await encoder.next_call()
         waiters.append(submit_texts(batcher, [2, 3, 4]))
         await let_callers_run()
-        with pytest.raises(Overloaded, match="3 views wait and 1 more do not fit") as rejected:
+        with pytest.raises(Overloaded, match="3 views are waiting, 1 more do not fit") as rejected:
             await submit_text(batcher, 5)
         assert rejected.value.retry_after_s == 1
         assert batcher.waiting(QUERY) == 3
@@ -159,7 +159,7 @@ async def test_a_picture_that_may_block_is_enqueued_before_new_requests(
         )
         await let_callers_run()
         assert batcher.depth(QUERY).waiting == 2
-        with pytest.raises(Overloaded, match="4 views wait and 1 more do not fit"), batcher.preparing(QUERY, 1):
+        with pytest.raises(Overloaded, match="4 views are waiting, 1 more do not fit"), batcher.preparing(QUERY, 1):
             pass
         encoder.release_all()
         await asyncio.wait_for(asyncio.gather(picture, *waiters), 5)
@@ -229,7 +229,7 @@ async def test_capacity_for_a_request_in_parts_is_reserved_all_or_nothing(runnin
         with batcher.reserve(QUERY, 6):
             assert batcher.depth(QUERY).reserved == 6
             for items in (5, 100):
-                with pytest.raises(Overloaded, match=f"6 views wait and {items} more do not fit"):
+                with pytest.raises(Overloaded, match=f"6 views are waiting, {items} more do not fit"):
                     batcher.reject_if_full(QUERY, items)
                 with pytest.raises(Overloaded), batcher.reserve(QUERY, items):
                     pass

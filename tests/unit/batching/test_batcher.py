@@ -136,5 +136,5 @@ async def test_views_of_a_wrong_size_are_rejected_before_they_can_spoil_a_micro_
 async def test_nothing_is_prepared_once_the_batcher_has_ended(running_batcher: RunningBatcher) -> None:
     async with running_batcher(GatedEncoder()) as batcher:
         assert await batcher.preparation.run(QUERY, lambda: 1) == 1
-    with pytest.raises(DeviceError, match="ended"):
+    with pytest.raises(DeviceError, match="stopped"):
         await batcher.preparation.run(QUERY, lambda: 1)

@@ -157,7 +157,7 @@ async def test_large_requests_beyond_the_limit_are_rejected_with_a_time_to_wait(
     async with requests_to(running_batcher, encoder, query_queue_views=128) as requests:
         waiting = [requests.texts(range(1000, 2000)) for _ in range(2)]
         await encoder.next_call()
-        with pytest.raises(Overloaded, match="of 2000 in all wait already, and 1000 more do not") as rejected:
+        with pytest.raises(Overloaded, match="of 2000 in all are waiting, and 1000 more do not") as rejected:
             await requests.texts(range(1000, 2000))
         assert rejected.value.retry_after_s >= 1
         single = requests.texts([1])

@@ -95,7 +95,7 @@ async def test_a_device_fails_after_several_failures_in_a_row_and_not_before(cap
 
         await wait_until_async(is_logged, "the log to say so")
     lines = [record.message for record in caplog.records if record.name == device_health.__name__]
-    expected = "The device fails: bus error. Not ready from now on; unless it recovers, the process ends in 600 s."
+    expected = "The device fails: bus error. Not ready from now on; unless it recovers, the process exits in 600 s."
     assert lines == [expected]
 
 
@@ -129,7 +129,7 @@ async def test_a_failing_device_recovers_without_any_request(
         await until_trouble(batcher, False)
         await submit_text(batcher, 1)
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] in (
-        ["The device works again."],
+        ["The device is working again."],
         [],  # the test ended before the next check
     )
 
@@ -216,7 +216,7 @@ async def test_a_device_that_does_not_recover_is_given_up_and_every_job_fails() 
         await fail(batcher, 3)
         with pytest.raises(DeviceLost, match="bus error"):
             await asyncio.wait_for(asyncio.shield(running), 10)
-        with pytest.raises(DeviceError, match="ended"):
+        with pytest.raises(DeviceError, match="stopped"):
             await submit_text(batcher, 1)
 
 
@@ -259,7 +259,7 @@ async def test_a_hanging_device_is_given_up_although_its_thread_cannot_be_ended(
             await asyncio.wait_for(asyncio.shield(running), 5)
         assert time.monotonic() - began_s < 5
         for waiter in (hanging, waiting):
-            with pytest.raises(DeviceError, match="ended"):
+            with pytest.raises(DeviceError, match="stopped"):
                 await waiter
         assert any(thread.name == "sidecar-device" for thread in threading.enumerate())
 
@@ -272,7 +272,7 @@ async def test_a_batcher_cancelled_while_its_device_hangs_does_not_wait_for_it()
         await until_trouble(batcher)
         running.cancel()
         await asyncio.wait_for(asyncio.gather(running, return_exceptions=True), 5)
-        with pytest.raises(DeviceError, match="ended"):
+        with pytest.raises(DeviceError, match="stopped"):
             await hanging
 
 

@@ -77,7 +77,7 @@ async def test_a_full_lane_of_pairs_rejects_pairs_and_nothing_else(running_batch
         waiters.append(submit_pairs(batcher, scorer, 2, 3))
         await let_callers_run()
         with batcher.preparing(RERANK, 1):
-            with pytest.raises(Overloaded, match="rerank queue is full: 3 pairs wait and 1 more do not fit"):
+            with pytest.raises(Overloaded, match="rerank queue is full: 3 pairs are waiting, 1 more do not fit"):
                 await submit_pairs(batcher, scorer, 4)
             with pytest.raises(Overloaded):
                 batcher.reject_if_full(RERANK)

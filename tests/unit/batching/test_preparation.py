@@ -140,7 +140,7 @@ async def test_closed_threads_finish_what_is_queued_and_end() -> None:
     await reach(encoder, 2)
     own = [thread for thread in threading.enumerate() if thread.name.startswith("prepare-query")]
     threads.close()
-    with pytest.raises(DeviceError, match="ended"):
+    with pytest.raises(DeviceError, match="stopped"):
         await prepare(preparation, "x" * 300)
     encoder.go.set()
     assert len(await asyncio.gather(*waiting)) == 4

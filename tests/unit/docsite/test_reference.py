@@ -19,7 +19,7 @@ def test_the_page_is_up_to_date(path: Path, make: Callable[[], str]) -> None:
 
 def test_an_endpoint_has_its_body_with_bounds_its_answer_and_its_errors() -> None:
     endpoint = rest_page().partition("\n## `POST /search`\n")[2].partition("\n## ")[0]
-    assert "| `table`\\* | string | A watched table, as in SQL. At most 1,000 characters. |" in endpoint
+    assert "| `table`\\* | string | The watched table, as in SQL. At most 1,000 characters. |" in endpoint
     assert "| `results`\\* | list of [FoundRow](#foundrow) |  |" in endpoint
     assert "[Errors](#errors): 400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503, 504" in endpoint
 

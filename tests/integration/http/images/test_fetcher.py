@@ -145,7 +145,7 @@ async def test_a_certificate_for_another_name_is_rejected(fetching: Fetching) ->
     fetching.names.addresses["wrong.example"] = [[HERE]]
     fetching.hosts = (f"wrong.example:{fetching.port}",)
     code, message = await fetching.refusal("/a.png", "wrong.example")
-    assert (code, message) == ("image_url_failed", "'wrong.example' could not be reached, or broke off.")
+    assert (code, message) == ("image_url_failed", "'wrong.example' could not be reached, or hung up.")
 
 
 async def test_a_certificate_of_an_unknown_authority_is_rejected(host: PictureHost) -> None:
@@ -259,8 +259,8 @@ FAILURES: dict[str, tuple[Answer, str, str]] = {
     "not found": (answer(404, PICTURE), "image_url_failed", "'pictures.example' answered 404."),
     "partial": (answer(206, PICTURE), "image_url_failed", "'pictures.example' answered 206."),
     "empty": (answer(200), "empty_file", "It is empty."),
-    "compressed": (answer(200, PICTURE, content_encoding="gzip"), "image_url_failed", "It came compressed"),
-    "endless head": (endless_head, "image_url_failed", "'pictures.example' could not be reached, or broke off."),
+    "compressed": (answer(200, PICTURE, content_encoding="gzip"), "image_url_failed", "It was sent compressed"),
+    "endless head": (endless_head, "image_url_failed", "'pictures.example' could not be reached, or hung up."),
 }
 
 
@@ -278,7 +278,7 @@ async def test_a_truncated_response_is_an_error(fetching: Fetching, host: Pictur
     host.answers["/half"] = break_off
     assert await fetching.refusal("/half") == (
         "image_url_failed",
-        "'pictures.example' could not be reached, or broke off.",
+        "'pictures.example' could not be reached, or hung up.",
     )
 
 

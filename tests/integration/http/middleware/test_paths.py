@@ -40,7 +40,7 @@ async def test_a_404_suggests_the_path_that_was_probably_meant(
     assert_error(answer, 404, "not_found", "There is nothing at ")
     message = answer.json()["error"]["message"]
     assert f" Did you mean {meant}? {also}" in message
-    assert "What there is: /docs." in message
+    assert "See /docs for what there is." in message
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ async def test_a_404_suggests_the_path_that_was_probably_meant(
         ("/v1/chat/completions", "No text is generated here"),
         ("/embed_sparse", "one dense vector"),
         ("/v1/audio/transcriptions", "Sounds are not embedded here"),
-        ("/nothing-like-it", "There is nothing at /nothing-like-it. What there is: /docs."),
+        ("/nothing-like-it", "There is nothing at /nothing-like-it. See /docs for what there is."),
     ],
 )
 async def test_a_404_for_another_servers_path_names_the_alternative(

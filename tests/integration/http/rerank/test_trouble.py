@@ -91,7 +91,7 @@ async def test_a_full_lane_is_429_and_queries_are_unaffected(serving: Serving, r
         waiting = asyncio.create_task(client.post("/v2/rerank", json=BODY), name="waiting")
         await wait_until_async(lambda: waits(client, PAIRS), "the rerank lane to be full")
         refused = await client.post("/rerank", json={"query": QUERY, "texts": ["one more"]})
-        assert_error(refused, 429, "overloaded", f"The rerank queue is full: {PAIRS} pairs wait and 1 more do")
+        assert_error(refused, 429, "overloaded", f"The rerank queue is full: {PAIRS} pairs are waiting, 1 more do")
         assert int(refused.headers["retry-after"]) >= 1
         unread = await client.post("/v2/rerank", content=b"{", headers={"Content-Type": "application/json"})
         assert_error(unread, 429, "overloaded", "The rerank queue is full")
