@@ -21,10 +21,10 @@ async def test_one_trailing_slash_is_accepted_without_a_redirect(client: httpx.A
 @pytest.mark.parametrize(
     ("path", "meant", "also"),
     [
-        ("/v1/v1/embeddings", "/v1/embeddings", "Take /v1 out of the client's base URL."),
-        ("/api/v1/embeddings/", "/v1/embeddings", "Take /api out of the client's base URL."),
-        ("/v1/rerank/rerank", "/rerank", "Take /v1/rerank out"),
-        ("/v1/embed/text", "/embed/text", "Take /v1 out"),
+        ("/v1/v1/embeddings", "/v1/embeddings", "Remove /v1 from the client's base URL."),
+        ("/api/v1/embeddings/", "/v1/embeddings", "Remove /api from the client's base URL."),
+        ("/v1/rerank/rerank", "/rerank", "Remove /v1/rerank from"),
+        ("/v1/embed/text", "/embed/text", "Remove /v1 from"),
         ("/V1/Embeddings", "/v1/embeddings", ""),
         ("/v1//embeddings", "/v1/embeddings", ""),
         ("/v1/embedding", "/v1/embeddings", ""),
@@ -50,9 +50,9 @@ async def test_a_404_suggests_the_path_that_was_probably_meant(
         ("/api/embeddings", "Ollama's API is not served."),
         ("/api/tags", "Ollama's API is not served."),
         ("/openai/deployments/text-embedding-3-small/embeddings", "Azure's paths are not served."),
-        ("/v1/chat/completions", "No text is generated here"),
+        ("/v1/chat/completions", "Text is not generated here"),
         ("/embed_sparse", "one dense vector"),
-        ("/v1/audio/transcriptions", "Sounds are not embedded here"),
+        ("/v1/audio/transcriptions", "Audio is not embedded here"),
         ("/nothing-like-it", "There is nothing at /nothing-like-it. See /docs for what there is."),
     ],
 )
@@ -100,4 +100,4 @@ async def test_a_proxys_prefix_is_removed_from_paths_and_messages(
         assert (await proxied.post("/inner/v1/embeddings/", json={"input": "a"})).status_code == 200
         assert (await proxied.get("/inner/")).status_code == 200
         missing = (await proxied.post("/inner/v1/v1/embeddings", json={})).json()["error"]["message"]
-        assert "Did you mean /v1/embeddings? Take /v1 out of the client's base URL." in missing
+        assert "Did you mean /v1/embeddings? Remove /v1 from the client's base URL." in missing
