@@ -148,6 +148,7 @@ declare
     w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     wanted_key jsonb := case when key is not null then sidecar_internal.canonical_key(w, key) end;
     enqueued bigint;
+    hopeless record;
 begin
     perform pg_current_xact_id(); -- assigned before a generation is drawn: see read_horizon
     perform sidecar_internal.free_generation(w.id);
@@ -160,10 +161,21 @@ begin
     if enqueued > 0 then
         perform sidecar_internal.wake_sleepers(w.id);
     end if;
+    for hopeless in
+        select d.reason, count(*) as n from sidecar_internal.failures d
+        where d.watch_id = w.id and (wanted_key is null or d.key = sidecar_internal.failure_key(wanted_key))
+          and (retry.reason is null or d.reason = retry.reason) and not sidecar_internal.retry_helps(d.reason)
+        group by d.reason order by d.reason
+    loop
+        raise warning '% of %.% failed with %, and will fail again until the content changes',
+                      case hopeless.n when 1 then '1 row' else hopeless.n || ' rows' end, w.relation, quote_ident(w.target), hopeless.reason
+            using hint = concat_ws(' ', sidecar_internal.advice_on(hopeless.reason), 'To find the rows:',
+                                   coalesce(sidecar_internal.rows_statement(w, hopeless.reason), 'select * from sidecar.failures;'));
+    end loop;
     return enqueued;
 end $_$;
 
-COMMENT ON FUNCTION sidecar.retry(relation regclass, target text, key jsonb, reason text) IS 'Enqueues failed rows of a watch again: one key, all failures with one reason, or all. Returns how many.';
+COMMENT ON FUNCTION sidecar.retry(relation regclass, target text, key jsonb, reason text) IS 'Enqueues failed rows of a watch again: one key, all failures with one reason, or all. Returns how many. Warns of rows that fail again unless their content changes.';
 
 CREATE FUNCTION sidecar.revoke_grants(role regrole) RETURNS void
     LANGUAGE plpgsql
@@ -677,9 +689,9 @@ CREATE FUNCTION sidecar_internal.advice_on(reason text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select case reason
-        when 'not_a_picture' then 'Replace the content by a picture, or set it to NULL; the row is then tried again by itself.'
-        when 'truncated_picture' then 'The file is cut off or damaged: replace it by the whole file, or set it to NULL; the row is then tried again by itself.'
-        when 'unsupported_format' then 'Convert the picture to JPEG or PNG, or set it to NULL; the row is then tried again by itself.'
+        when 'not_a_picture' then 'Replace the content with a picture, or set it to NULL; the row is then tried again automatically.'
+        when 'truncated_picture' then 'The file is cut off or damaged: replace it with the whole file, or set it to NULL; the row is then tried again automatically.'
+        when 'unsupported_format' then 'Convert the picture to JPEG or PNG, or set it to NULL; the row is then tried again automatically.'
         when 'too_many_pixels' then 'Scale the picture down, and the row is tried again automatically; or raise MAX_IMAGE_PIXELS, restart the sidecar, and retry.'
         when 'too_many_bytes' then 'Make the content smaller, and the row is tried again automatically; or raise the limit that the message names, restart the sidecar, and retry.'
         when 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs; restart the sidecar, and retry.'
@@ -688,11 +700,11 @@ CREATE FUNCTION sidecar_internal.advice_on(reason text) RETURNS text
         when 'no_vector' then 'Change the content, and the row is tried again automatically; or set MODEL_PRECISION=fp32, restart the sidecar, and retry.'
         when 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device; restart the sidecar, and retry.'
         when 'device_error' then 'The sidecar''s log has the error of the device: repair its driver or hardware, restart the sidecar, and retry.'
-        when 'worker_crashed' then 'The sidecar''s log says what ended it: repair that, and retry.'
+        when 'worker_crashed' then 'The sidecar''s log says what ended it: fix that, and retry.'
         when 'read_rejected' then 'Repair the value, and the row is tried again automatically; or repair the function, view or storage that it comes from, and retry.'
         when 'write_rejected' then 'A constraint, trigger or right of the table refused the vector: change it, and retry.'
         when 'write_suppressed' then 'A BEFORE trigger of the table dropped or changed the write of the vector: change it, and retry.'
-        else 'The message says what was wrong: repair that, and retry.' end;
+        else 'The message says what was wrong: fix that, and retry.' end;
 $$;
 
 CREATE FUNCTION sidecar_internal.advise_on_model(w sidecar_internal.watches) RETURNS text

@@ -3,9 +3,9 @@
 create or replace function sidecar_internal.advice_on(reason text) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case reason
-        when 'not_a_picture' then 'Replace the content by a picture, or set it to NULL; the row is then tried again by itself.'
-        when 'truncated_picture' then 'The file is cut off or damaged: replace it by the whole file, or set it to NULL; the row is then tried again by itself.'
-        when 'unsupported_format' then 'Convert the picture to JPEG or PNG, or set it to NULL; the row is then tried again by itself.'
+        when 'not_a_picture' then 'Replace the content with a picture, or set it to NULL; the row is then tried again automatically.'
+        when 'truncated_picture' then 'The file is cut off or damaged: replace it with the whole file, or set it to NULL; the row is then tried again automatically.'
+        when 'unsupported_format' then 'Convert the picture to JPEG or PNG, or set it to NULL; the row is then tried again automatically.'
         when 'too_many_pixels' then 'Scale the picture down, and the row is tried again automatically; or raise MAX_IMAGE_PIXELS, restart the sidecar, and retry.'
         when 'too_many_bytes' then 'Make the content smaller, and the row is tried again automatically; or raise the limit that the message names, restart the sidecar, and retry.'
         when 'decode_timeout' then 'Raise DECODE_TIMEOUT_S, or give the machine more CPUs; restart the sidecar, and retry.'
@@ -14,11 +14,11 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
         when 'no_vector' then 'Change the content, and the row is tried again automatically; or set MODEL_PRECISION=fp32, restart the sidecar, and retry.'
         when 'device_out_of_memory' then 'Lower BATCH_MAX_VIEWS, or free memory on the device; restart the sidecar, and retry.'
         when 'device_error' then 'The sidecar''s log has the error of the device: repair its driver or hardware, restart the sidecar, and retry.'
-        when 'worker_crashed' then 'The sidecar''s log says what ended it: repair that, and retry.'
+        when 'worker_crashed' then 'The sidecar''s log says what ended it: fix that, and retry.'
         when 'read_rejected' then 'Repair the value, and the row is tried again automatically; or repair the function, view or storage that it comes from, and retry.'
         when 'write_rejected' then 'A constraint, trigger or right of the table refused the vector: change it, and retry.'
         when 'write_suppressed' then 'A BEFORE trigger of the table dropped or changed the write of the vector: change it, and retry.'
-        else 'The message says what was wrong: repair that, and retry.' end;
+        else 'The message says what was wrong: fix that, and retry.' end;
 $$;
 
 -- False for content that is no picture, whatever is done about the sidecar, its limits or the table. A new content needs no retry.

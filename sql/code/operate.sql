@@ -30,7 +30,7 @@ comment on function sidecar.resume is
     'Resumes one watch, all watches of a table, or (without arguments) all watches. Returns how many it changed.';
 
 -- Enqueues failed rows again: one key, one reason, or all. Returns how many. It only inserts events: the failures are deleted
--- when the rows are completed.
+-- when the rows are completed. Warns of those that fail again as long as their content is the same.
 create or replace function sidecar.retry(relation regclass, target text default null, key jsonb default null, reason text default null)
 returns bigint language plpgsql set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set timezone = 'UTC' set lc_monetary = 'C' as $$
@@ -38,6 +38,7 @@ declare
     w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     wanted_key jsonb := case when key is not null then sidecar_internal.canonical_key(w, key) end;
     enqueued bigint;
+    hopeless record;
 begin
     perform pg_current_xact_id(); -- assigned before a generation is drawn: see read_horizon
     perform sidecar_internal.free_generation(w.id);
@@ -50,10 +51,22 @@ begin
     if enqueued > 0 then
         perform sidecar_internal.wake_sleepers(w.id);
     end if;
+    for hopeless in
+        select d.reason, count(*) as n from sidecar_internal.failures d
+        where d.watch_id = w.id and (wanted_key is null or d.key = sidecar_internal.failure_key(wanted_key))
+          and (retry.reason is null or d.reason = retry.reason) and not sidecar_internal.retry_helps(d.reason)
+        group by d.reason order by d.reason
+    loop
+        raise warning '% of %.% failed with %, and will fail again until the content changes',
+                      case hopeless.n when 1 then '1 row' else hopeless.n || ' rows' end, w.relation, quote_ident(w.target), hopeless.reason
+            using hint = concat_ws(' ', sidecar_internal.advice_on(hopeless.reason), 'To find the rows:',
+                                   coalesce(sidecar_internal.rows_statement(w, hopeless.reason), 'select * from sidecar.failures;'));
+    end loop;
     return enqueued;
 end $$;
 comment on function sidecar.retry is
-    'Enqueues failed rows of a watch again: one key, all failures with one reason, or all. Returns how many.';
+    'Enqueues failed rows of a watch again: one key, all failures with one reason, or all. Returns how many. Warns of rows that '
+    'fail again unless their content changes.';
 
 -- Raises if a running sidecar with that model makes vectors of another length: nothing could replace the cleared vectors. Warns
 -- of a model that no sidecar runs.

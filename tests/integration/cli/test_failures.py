@@ -48,7 +48,7 @@ def test_failures_are_grouped_by_reason_with_example_and_advice(watched_twice: D
         *("worker_crashed", 1),
     )
     assert first["example_key"]["id"] in {1, 2}
-    assert first["advice"].startswith("Replace the content by a picture")
+    assert first["advice"].startswith("Replace the content with a picture")
     rows = watched_twice.execute(first["rows_statement"]).fetchall()
     assert sorted((key, message) for key, _, message in rows) == [(1, "It is [broken]."), (2, "It is [broken].")]
     assert first["retry_statement"] is None
@@ -61,11 +61,15 @@ def test_retry_of_a_table_of_one_key_or_of_one_reason(watched: Db, command_line:
 
     fail_rows(watched, not_a_picture=2, worker_crashed=3)
     retried()
-    assert "2 rows will" in command_line.succeed("retry", "products")
+    outcome = command_line("retry", "products")
+    assert (outcome.code, outcome.stdout) == (0, "2 rows will be tried again.\n")
+    warning, hint = outcome.stderr.splitlines()
+    assert warning.startswith("WARNING: 1 row of public.products.e failed with not_a_picture, and will fail again")
+    assert watched.execute(hint.partition("To find the rows: ")[2].encode()).fetchall()[0][0] == 2
     assert retried() == [2, 3]
     assert "1 row will" in command_line.succeed("retry", "products", "--key", '{"id": 3}')
     assert retried() == [3]
-    assert "1 row will" in command_line.succeed("retry", "products", "--reason", "not_a_picture")
+    assert "1 row will" in command_line("retry", "products", "--reason", "not_a_picture").stdout
     assert retried() == [2]
 
 
@@ -88,7 +92,7 @@ def test_retry_all_covers_all_watches_or_one_reason_of_all(watched_twice: Db, co
     for watch in (1, 2):
         watched_twice.execute(f"delete from sidecar_internal.events_{watch}".encode())
     assert "2 rows will" in command_line.succeed("retry", "--all", "--reason", "worker_crashed")
-    assert "4 rows will" in command_line.succeed("retry", "--all")
+    assert "4 rows will" in command_line("retry", "--all").stdout
     counts = watched_twice.execute(
         "select (select count(*) from sidecar_internal.events_1), (select count(*) from sidecar_internal.events_2)"
     )

@@ -10,7 +10,7 @@ import pytest
 import sidecar
 from sidecar.ingest.encoding import PERMANENT
 from tests.integration.sql.queue import fail
-from tests.integration.sql.session import Connection, run, value
+from tests.integration.sql.session import Connection, run, value, warnings_of
 
 ONLY_OTHER_CONTENT_HELPS = {"not_a_picture", "truncated_picture", "unsupported_format"}
 REASONS = (
@@ -37,6 +37,28 @@ def test_each_reason_has_advice_of_its_own_and_a_retry_only_where_one_can_help(d
     else:
         assert value(db, retry_statement) == 1
     assert run(db, f"select k1 from sidecar_internal.events_{watch_id} where k1 = 2")
+
+
+def test_a_retry_that_cannot_help_is_done_and_names_the_rows_and_what_helps(db: Connection) -> None:
+    run(db, "create table items (id int primary key, photo bytea); insert into items values (1, 'x'), (2, 'y'), (3, 'z')")
+    watch_id = value(db, "select sidecar.watch('items', 'photo', target => 'e', dimensions => 3)")
+    fail(db, watch_id, 1, "not_a_picture")
+    fail(db, watch_id, 2, "truncated_picture")
+    fail(db, watch_id, 3, "worker_crashed")
+    with warnings_of(db) as heard:
+        assert value(db, "select sidecar.retry('items')") == 3
+    assert [message.splitlines()[0] for message in heard] == [
+        "1 row of public.items.e failed with not_a_picture, and will fail again until the content changes",
+        "1 row of public.items.e failed with truncated_picture, and will fail again until the content changes",
+    ]
+    for message, key in zip(heard, (1, 2), strict=True):
+        advice, _, statement = message.splitlines()[1].partition("To find the rows: ")
+        assert "set it to NULL" in advice
+        assert [row[0] for row in run(db, statement)] == [key]
+    with warnings_of(db) as heard:
+        assert value(db, "select sidecar.retry('items', reason => 'worker_crashed')") == 1
+        assert value(db, """select sidecar.retry('items', key => '{"id": 3}')""") == 1
+    assert heard == []
 
 
 def test_every_reason_of_the_code_is_among_them() -> None:
