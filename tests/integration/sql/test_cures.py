@@ -40,7 +40,10 @@ def test_each_reason_has_advice_of_its_own_and_a_retry_only_where_one_can_help(d
 
 
 def test_a_retry_that_cannot_help_is_done_and_names_the_rows_and_what_helps(db: Connection) -> None:
-    run(db, "create table items (id int primary key, photo bytea); insert into items values (1, 'x'), (2, 'y'), (3, 'z')")
+    run(
+        db,
+        "create table items (id int primary key, photo bytea); insert into items values (1, 'x'), (2, 'y'), (3, 'z')",
+    )
     watch_id = value(db, "select sidecar.watch('items', 'photo', target => 'e', dimensions => 3)")
     fail(db, watch_id, 1, "not_a_picture")
     fail(db, watch_id, 2, "truncated_picture")
