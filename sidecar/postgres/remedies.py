@@ -40,7 +40,7 @@ _CONNECTION: Mapping[str, str] = {
     r"too many (?:clients|connections)|remaining connection slots": (
         "Close idle sessions, or raise the limit and restart the server: alter system set max_connections = 200;"
     ),
-    r"starting up|shutting down|in recovery mode": "The server is starting, stopping or recovering: try again in a moment.",
+    r"starting up|shutting down|in recovery mode": "The server is starting or stopping: try again in a moment.",
 }
 _FIRST_CHECK = f"Check host, port, user, password and the name of the database {_WHERE}."
 
