@@ -14,6 +14,7 @@ from sidecar.cli.database import find_database_url, find_direct_url
 from sidecar.cli.errors import EXIT_FINDINGS
 from sidecar.cli.options import DatabaseUrl, Json
 from sidecar.cli.output import make_console, print_json, shorten
+from sidecar.cli.tables import hang
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -65,11 +66,12 @@ def _examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
 
 
 def _print_checkup(checkup: Checkup) -> None:
-    typer.echo(_describe_database(checkup))
+    typer.echo(hang("", _describe_database(checkup)))
     for finding in checkup.findings:
         _print_finding(finding)
     for reason, missed in groupby(checkup.not_checked, lambda missed: missed.reason):
-        typer.echo(f"not checked  {', '.join(each.check for each in missed)}: {shorten(reason, 200)}")
+        checks = ", ".join(each.check for each in missed)
+        typer.echo(hang("not checked  ", f"{checks}: {shorten(reason, 200)}"))
     counts = Counter(finding.severity for finding in checkup.findings)
     found = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _SEVERITIES if counts[s])
     nothing = "Nothing found in what this role may look at." if checkup.not_checked else "Nothing found: all is well."
@@ -92,8 +94,8 @@ def _describe_database(checkup: Checkup) -> str:
 
 
 def _print_finding(finding: Finding) -> None:
-    typer.echo(f"{finding.severity.upper()}  {finding.check}: {shorten(_headline(finding), 400)}")
-    typer.echo(f"    why    {shorten(finding.why, 400)}")
+    typer.echo(hang("", f"{finding.severity.upper()}  {finding.check}: {shorten(_headline(finding), 400)}"))
+    typer.echo(hang("    why    ", shorten(finding.why, 400)))
     for line in finding.remedy.split("\n"):
         typer.echo(f"    {finding.run_in:<6} {line}")
 

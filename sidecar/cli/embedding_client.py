@@ -21,14 +21,23 @@ _ADVICE = {
 
 
 @dataclass(frozen=True, slots=True)
+class PairScale:
+    """sigmoid(scale · cosine + bias) is the probability that a text and a picture belong together."""
+
+    scale: float
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
 class QueryVector:
-    """A unit vector, with the model and the fingerprint of its vector space."""
+    """A unit vector, with the model and the fingerprint of its vector space. Some models have no `pair_scale`."""
 
     vector: list[float]
     model: str
     fingerprint: str
     truncated: bool
     unreadable: bool = False
+    pair_scale: PairScale | None = None
 
 
 class EmbeddingClient:
@@ -82,7 +91,11 @@ class EmbeddingClient:
             if status == 200:
                 vector = [float(number) for number in content["embedding"]]
                 unreadable = content.get("unreadable", False)  # missing from services of an older version
-                return QueryVector(vector, content["model"], content["fingerprint"], content["truncated"], unreadable)
+                scale = content.get("pair_scale")
+                return QueryVector(
+                    *(vector, content["model"], content["fingerprint"], content["truncated"], unreadable),
+                    pair_scale=None if scale is None else PairScale(scale["scale"], scale["bias"]),
+                )
             code, message = content["error"]["code"], content["error"]["message"]
         except (ValueError, LookupError, TypeError) as error:
             raise ServiceUnavailable(

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from sidecar.operations.planning.device_rates import DEFAULT_MODEL, DEVICE_RATES
-
 # About 64 tokens, which SigLIP reads, of English at four letters each. Only the model's tokenizer knows exactly.
 LONG_TEXT_BYTES = 256
 
@@ -92,6 +90,8 @@ class DeviceTime:
 
 def time_on_devices(views: int, kind: str, model_id: str) -> list[DeviceTime]:
     """The time for `views`, or texts, on devices whose rate was measured with this model; none for other models."""
+    from sidecar.operations.planning.device_rates import DEFAULT_MODEL, DEVICE_RATES  # it imports pydantic
+
     if model_id != DEFAULT_MODEL:
         return []
     return [

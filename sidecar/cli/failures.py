@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sidecar.cli.database import open_database
-from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Target
-from sidecar.cli.output import make_console, print_json, print_table, shorten
+from sidecar.cli.options import Columns, DatabaseUrl, Json, OptionalTable, Target
+from sidecar.cli.output import make_console, print_json, shorten
+from sidecar.cli.tables import choose_columns, hang, is_for_people, print_facts, print_note, print_table
 
 if TYPE_CHECKING:
     from sidecar.postgres.status import FailuresByReason
 
+_COLUMNS = ("relation", "target", "key", "reason", "message", "attempts", "at")
+_COLUMNS_BY_REASON = (
+    *("relation", "target", "reason", "failures", "oldest", "newest", "example_key", "example_message", "advice"),
+    *("rows_statement", "retry_statement"),
+)
 
-def failures(
+
+def failures(  # noqa: PLR0913 - one parameter for every option of the command
     table: OptionalTable = None,
     target: Target = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most, the newest first.")] = 100,
@@ -27,6 +34,7 @@ def failures(
             "--by-reason", help="For each reason: how many, an example, what to do, and the query that finds the rows."
         ),
     ] = False,
+    columns: Columns = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -37,41 +45,48 @@ def failures(
       sidecar failures --by-reason
       sidecar failures products --limit 20
     """
+    choose_columns(columns, _COLUMNS_BY_REASON if by_reason else _COLUMNS)
     with open_database(database_url) as operations:
         if by_reason:
-            _print_reasons(operations.failures_by_reason(table, target), as_json=as_json)
+            _print_reasons(operations.failures_by_reason(table, target), columns, as_json=as_json)
             return
         found = operations.failures(table, target, limit)
     if as_json:
         print_json([{**asdict(failure), "key": json.loads(failure.key)} for failure in found])
-    elif not found:
-        typer.echo("No row has failed.")
-    else:
+        return
+    if found or not is_for_people():
         print_table(
-            ["watch", "key", "reason", "message", "attempts", "at"],
+            _COLUMNS,
             [
-                (f"{f.relation}.{f.target}", f.key, f.reason, f.message, f.attempts, f"{f.at:%Y-%m-%d %H:%M:%S}")
+                (f.relation, f.target, f.key, f.reason, f.message, f.attempts, f"{f.at:%Y-%m-%d %H:%M:%S}")
                 for f in found
             ],
+            columns,
         )
-        if len(found) == limit:
-            typer.echo(f"These are the newest {limit}; there may be more: --limit.")
+    if not found:
+        print_note("No row has failed.")
+    elif len(found) == limit:
+        print_note(f"These are the newest {limit}; there may be more: --limit.")
 
 
-def _print_reasons(found: list[FailuresByReason], *, as_json: bool) -> None:
+def _print_reasons(found: list[FailuresByReason], columns: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json([{**asdict(reason), "example_key": json.loads(reason.example_key)} for reason in found])
+        return
+    if columns is not None:
+        print_table(_COLUMNS_BY_REASON, [list(asdict(reason).values()) for reason in found], columns)
     elif not found:
         typer.echo("No row has failed.")
-    for reason in [] if as_json else found:
-        typer.echo(f"{reason.relation}.{reason.target}: {reason.failures:,} × {reason.reason}")
-        typer.echo(f"    such as  {shorten(f'{reason.example_key}: {reason.example_message}', 200)}")
-        typer.echo(f"    to do    {reason.advice}")
-        if reason.rows_statement:
-            typer.echo(f"    rows     {reason.rows_statement}")
-        if reason.retry_statement:
-            options = f"--target {quote(reason.target)} --reason {reason.reason}"
-            typer.echo(f"    retry    sidecar retry {quote(reason.relation)} {options}")
+    for reason in found if columns is None else []:
+        typer.echo(hang("", f"{reason.relation}.{reason.target}: {reason.failures:,} × {reason.reason}"))
+        options = f"--target {quote(reason.target)} --reason {reason.reason}"
+        facts = {
+            "such as": shorten(f"{reason.example_key}: {reason.example_message}", 200),
+            "to do": reason.advice,
+            "rows": reason.rows_statement,
+            "retry": reason.retry_statement and f"sidecar retry {quote(reason.relation)} {options}",
+        }
+        print_facts(facts, label_width=9)
 
 
 def retry(  # noqa: PLR0913 - one parameter for every option of the command

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from dataclasses import asdict
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from sidecar.cli.output import make_console, print_json, shorten
-from sidecar.errors import SchemaError
+from sidecar.cli.tables import is_for_people
+from sidecar.errors import DatabaseUnavailable, SchemaError
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import Operations
@@ -20,32 +24,100 @@ if TYPE_CHECKING:
 
 _INTERVAL_S = 1.0
 _RATE_WINDOW_S = 15.0
+_WIDE = 120
 
 
-def follow_progress(
-    operations: Operations, table: str | None, target: str | None, *, exact: bool, until_embedded: bool, as_json: bool
-) -> None:
-    """Reads and shows the watches every second, until Ctrl-C or, with `until_embedded`, until all work is done.
+OpenDatabase: TypeAlias = Callable[[], AbstractContextManager["Operations"]]
 
-    Raises SchemaError if that will never be, because a watch is broken or denied.
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What is followed, and until when: Ctrl-C or, with `until_embedded`, until all work is done."""
+
+    table: str | None
+    target: str | None
+    exact: bool
+    until_embedded: bool
+
+
+def follow_progress(open_operations: OpenDatabase, followed: Followed, *, as_json: bool) -> None:
+    """Reads and shows the watches every second. Waits for a database that goes away, but not for the first connection.
+
+    Raises SchemaError if the work will never be done, because a watch is broken or denied.
     """
-    rates: dict[int, Rate] = defaultdict(Rate)
-    console = make_console()
-    view: _Json | _Bars | _Lines = _Json() if as_json else _Bars() if console.is_terminal else _Lines()
+    view: _Json | _Bars | _Lines = _Json() if as_json else _Bars() if is_for_people() else _Lines()
+    following = _Following(followed, view)
     try:
         while True:
-            builds = operations.index_builds()
-            watches = operations.status(table, target, exact=exact)
-            for watch in watches:
-                rates[watch.watch_id].add(time.monotonic(), watch.rows_done)
-                view.show(watch, rates[watch.watch_id], builds.get(watch.watch_id))
-            if until_embedded and all(_is_finished(watch) for watch in watches):
-                return
-            time.sleep(_INTERVAL_S)
+            try:
+                with open_operations() as operations:
+                    following.mark_back()
+                    following.run(operations)
+                    return
+            except DatabaseUnavailable as error:
+                if not following.has_read:
+                    raise
+                following.mark_gone(error)
+                time.sleep(_INTERVAL_S)
     except KeyboardInterrupt:
         return
     finally:
         view.close()
+
+
+class _Following:
+    """What has been read and told so far, over several connections."""
+
+    def __init__(self, followed: Followed, view: _Json | _Bars | _Lines) -> None:
+        self.has_read = False
+        self._followed = followed
+        self._view = view
+        self._rates: dict[int, Rate] = defaultdict(Rate)
+        self._gone_at_s: float | None = None
+        self._said_done = False
+
+    def run(self, operations: Operations) -> None:
+        """Returns when all is embedded, if that is what is waited for."""
+        what = self._followed
+        while True:
+            builds = operations.index_builds()
+            watches = operations.status(what.table, what.target, exact=what.exact)
+            self.has_read = True
+            for watch in watches:
+                self._rates[watch.watch_id].add(time.monotonic(), watch.rows_done)
+                self._view.show(watch, self._rates[watch.watch_id], builds.get(watch.watch_id))
+            if what.until_embedded and all(_is_finished(watch) for watch in watches):
+                return
+            self._say_whether_done(watches)
+            time.sleep(_INTERVAL_S)
+
+    def mark_gone(self, error: DatabaseUnavailable) -> None:
+        if self._gone_at_s is None:
+            self._gone_at_s = time.monotonic()
+            reason = str(error).partition("\n")[0]
+            self._view.say(f"The database is gone since {datetime.now().astimezone():%H:%M:%S}, trying again: {reason}")
+
+    def mark_back(self) -> None:
+        if self._gone_at_s is not None:
+            self._view.say(
+                f"The database is back after {timedelta(seconds=round(time.monotonic() - self._gone_at_s))}."
+            )
+            self._gone_at_s = None
+
+    def _say_whether_done(self, watches: Sequence[WatchStatus]) -> None:
+        """Once, until there is something to do again."""
+        is_done = not any(_is_left(watch) for watch in watches)
+        if is_done and not self._said_done:
+            nothing = "Nothing is left to do" if watches else "Nothing is watched yet"
+            self._view.say(f"{nothing}. Changes are shown as they come; Ctrl-C ends this.")
+        self._said_done = is_done
+
+
+def _is_left(watch: WatchStatus) -> bool:
+    """True while rows are pending or an index is to be built."""
+    if watch.pending or watch.needs_repair:
+        return True
+    return watch.index_statement is not None and bool(watch.embedded)
 
 
 def _is_finished(watch: WatchStatus) -> bool:
@@ -94,6 +166,9 @@ class _Json:
         progress = {"rows_per_s_now": rate.per_s, "eta_s": rate.eta_s(watch.pending or 0), "index_build": build}
         print_json({**asdict(watch), **progress})
 
+    def say(self, text: str) -> None:
+        typer.echo(text, err=True)
+
     def close(self) -> None:
         pass
 
@@ -103,23 +178,31 @@ class _Bars:
 
     def __init__(self) -> None:
         self._tasks: dict[str, TaskID] = {}
+        console = make_console()
+
+        def text(template: str) -> TextColumn:
+            return TextColumn(template, markup=False, table_column=Column(overflow="fold"))  # wraps, and cuts nothing
+
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            text("{task.description}"),
+            BarColumn(bar_width=40 if console.width >= _WIDE else 8),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", markup=False),
-            TextColumn("{task.fields[state]}", markup=False),
-            console=make_console(),
+            text("{task.fields[rate]}"),
+            text("{task.fields[state]}"),
+            console=console,
         )
         self._progress.start()
 
     def show(self, watch: WatchStatus, rate: Rate, build: IndexBuild | None) -> None:
         name, index = watch.name, f"{watch.name} index %"
-        self._update(name, watch.rows, watch.rows_done, _describe_rate(watch, rate), shorten(watch.state, 60))
+        self._update(name, watch.rows, watch.rows_done, _describe_rate(watch, rate), shorten(watch.state, 200))
         if build is not None:
             self._update(index, 100, round(build.percent), "", build.phase)
         elif index in self._tasks:
             self._progress.remove_task(self._tasks.pop(index))
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text)
 
     def close(self) -> None:
         self._progress.stop()
@@ -142,6 +225,9 @@ class _Lines:
             typer.echo(f"{name}  {watch.rows_done}/{watch.rows}  {_describe_rate(watch, rate)}  {watch.state}")
         if build is not None and self._is_new(f"{name} index", build.phase, build.percent // 10):
             typer.echo(f"{name}  index: {build.phase} {build.percent:.0f} %")
+
+    def say(self, text: str) -> None:
+        typer.echo(text)
 
     def close(self) -> None:
         pass

@@ -1,20 +1,22 @@
-"""Rows found by a search, printed as a table or as lines."""
+"""Rows found by a search: a table, or lines with an emoji each."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
-from sidecar.cli.output import print_table, shorten, show
+from sidecar.cli.nearness import NOTHING_NEAR, draw_bar, is_nothing_near, show_probability
+from sidecar.cli.output import make_console, shorten, show
+from sidecar.cli.tables import is_for_people, print_note, print_table
 
 if TYPE_CHECKING:
     from sidecar.operations.search import FoundRows, SearchableWatch
 
 _MAX_COLUMNS = 6
-_TEXT_CHARS = 70
 _SHOWN_AS_PICTURE = "\N{VARIATION SELECTOR-16}"
 _KEYCAP = "\N{COMBINING ENCLOSING KEYCAP}"
 _FIRST_SYMBOL = "\N{DOUBLE EXCLAMATION MARK}"
@@ -22,13 +24,24 @@ _SYMBOLS = {"So", "Sm"}
 _JOINING = {"Cf", "Mn", "Me", "Sk"}  # joiners, selectors, skin tones, tags of flags
 
 
-def print_found_rows(found: FoundRows, watch: SearchableWatch) -> None:
-    """Prints a table; or, if every row has an emoji, a line per row with the emoji before its texts."""
-    emoji = _find_emoji_column(found)
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Rows that a search has found on a watch, and for each the probability of a match, if that means anything."""
+
+    found: FoundRows
+    watch: SearchableWatch
+    probabilities: list[float] | None
+
+
+def print_match(match: Match, chosen: str | None) -> None:
+    """Prints a table, of the `chosen` columns; for people without a choice, lines if every row has an emoji."""
+    emoji = _find_emoji_column(match.found) if is_for_people() and chosen is None else None
     if emoji is None:
-        _print_table(found, watch)
+        _print_table(match, chosen)
     else:
-        _print_lines(found, watch, emoji)
+        _print_lines(match, emoji)
+    if match.probabilities is not None and is_nothing_near(match.probabilities):
+        print_note(NOTHING_NEAR)
 
 
 def is_emoji(value: object) -> bool:
@@ -49,12 +62,20 @@ def _find_emoji_column(found: FoundRows) -> int | None:
     return None
 
 
-def _print_lines(found: FoundRows, watch: SearchableWatch, emoji: int) -> None:
+def _print_lines(match: Match, emoji: int) -> None:
     """Nothing after the emoji is aligned: terminals disagree about the width of some."""
-    typer.echo("distance")
-    for distance, row in zip(found.distances, found.rows, strict=True):
-        texts = [show(row[index]) for index in _text_columns(found, watch, emoji)]
-        typer.echo(f"{distance:8.3f}  {row[emoji]}  {shorten(' · '.join(filter(None, texts)), _TEXT_CHARS)}")
+    found = match.found
+    heads = ["near    ", *(["match"] if match.probabilities else []), "distance"]
+    typer.echo("  ".join(heads))
+    for distance, chance, row in zip(found.distances, _chances(match), found.rows, strict=True):
+        texts = [show(row[index]) for index in _text_columns(found, match.watch, emoji)]
+        numbers = [draw_bar(distance, chance), *([] if chance is None else [f"{show_probability(chance):>5}"])]
+        line = "  ".join([*numbers, f"{distance:8.3f}", str(row[emoji]), " · ".join(filter(None, texts))])
+        typer.echo(shorten(line, max(make_console().width - 1, 60)))
+
+
+def _chances(match: Match) -> Sequence[float | None]:
+    return match.probabilities or [None] * len(match.found.rows)
 
 
 def _text_columns(found: FoundRows, watch: SearchableWatch, emoji: int) -> list[int]:
@@ -66,20 +87,27 @@ def _text_columns(found: FoundRows, watch: SearchableWatch, emoji: int) -> list[
     ]
 
 
-def _print_table(found: FoundRows, watch: SearchableWatch) -> None:
+def _print_table(match: Match, chosen: str | None) -> None:
+    found, watch = match.found, match.watch
     keys = [index for index, column in enumerate(found.columns) if column in watch.key_columns]
     others = [index for index in range(len(found.columns)) if index not in keys]
-    hidden = [found.columns[index] for index in others[_MAX_COLUMNS:]]
-    shown = others[:_MAX_COLUMNS]
-    print_table(
-        [*(found.columns[index] for index in keys), "distance", *(found.columns[index] for index in shown)],
-        [
-            (*_pick(row, keys), distance, *_pick(row, shown))
-            for distance, row in zip(found.distances, found.rows, strict=True)
-        ],
-    )
-    if hidden:
-        typer.echo(f"Not shown, but in --json: {', '.join(hidden)}")
+    names = [found.columns[index] for index in (*keys, *others)]
+    names[len(keys) : len(keys)] = ["near", "match_probability", "distance"]
+    rows = [
+        (*_pick(row, keys), *_measures(distance, chance), *_pick(row, others))
+        for distance, chance, row in zip(found.distances, _chances(match), found.rows, strict=True)
+    ]
+    left_out = {"near"} if not is_for_people() else set(names[len(keys) + 3 + _MAX_COLUMNS :])
+    left_out |= {"match_probability"} if match.probabilities is None else set()
+    print_table(names, rows, chosen or ",".join(name for name in names if name not in left_out))
+    if is_for_people() and chosen is None and (hidden := names[len(keys) + 3 + _MAX_COLUMNS :]):
+        print_note(f"Not shown, but in --json and with --columns: {', '.join(hidden)}")
+
+
+def _measures(distance: float, chance: float | None) -> tuple[object, ...]:
+    if not is_for_people():
+        return None, chance, distance
+    return draw_bar(distance, chance), None if chance is None else show_probability(chance), round(distance, 3)
 
 
 def _pick(row: Sequence[object], indexes: Sequence[int]) -> list[object]:

@@ -44,6 +44,10 @@ Target: TypeAlias = Annotated[
         autocompletion=complete_target,
     ),
 ]
+Columns: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,…", help="Only these columns of the table, in this order.", show_default=False),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DatabaseUrl: TypeAlias = Annotated[
     str | None,

@@ -1,18 +1,18 @@
-"""Output of the commands on stdout: text, tables, JSON."""
+"""Output of the commands on stdout: text and JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 _WIDTH_FOR_PROGRAMS = 200
+_INSIDE_EMOJI = re.compile("[\N{ZERO WIDTH JOINER}\N{TAG SPACE}-\N{CANCEL TAG}]")
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -24,26 +24,17 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def paint(text: str, colour: str | None) -> str:
-    """`text` in a colour, on a terminal; as it is elsewhere, with NO_COLOR, and with None."""
+    """`text` in a colour, or "bold", on a terminal; as it is elsewhere, with NO_COLOR, and with None."""
     console = make_console()
     has_colours = console.is_terminal and not console.is_dumb_terminal and not console.no_color
-    return typer.style(text, fg=colour) if has_colours and colour is not None else text
+    if not has_colours or colour is None:
+        return text
+    return typer.style(text, bold=True) if colour == "bold" else typer.style(text, fg=colour)
 
 
 def print_json(value: object) -> None:
     """Prints one line of JSON. Dataclasses become objects, times ISO 8601, and other types that JSON lacks text."""
     typer.echo(json.dumps(value, default=_as_json, ensure_ascii=False))
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table. Numbers are right-aligned and never cut, None is blank; long cells wrap in a narrow terminal."""
-    table = Table(header_style="bold")
-    for index, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
-        table.add_column(shorten(column, 40), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
-    for row in rows:
-        table.add_row(*(show(value) for value in row))
-    make_console().print(table)
 
 
 def show(value: object) -> str:
@@ -78,8 +69,13 @@ def show_duration(seconds: float) -> str:
 
 def shorten(text: str, max_chars: int) -> str:
     """`text` on one line, cut with … to at most `max_chars`."""
-    line = "".join(char if char.isprintable() else " " for char in text[: max_chars + 1])
+    line = on_one_line(text[: max_chars + 1])
     return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
+
+
+def on_one_line(text: str) -> str:
+    """`text` without line breaks, tabs and control characters, but with the joiners and tags inside emoji."""
+    return "".join(char if char.isprintable() or _INSIDE_EMOJI.match(char) else " " for char in text)
 
 
 def _as_json(value: Any) -> object:

@@ -23,6 +23,7 @@ from sidecar.cli.estimate import (
 )
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json
 from sidecar.cli.output import make_console, paint, print_json, show_duration, show_size
+from sidecar.cli.tables import hang
 from sidecar.cli.watch import Index, Kind
 from sidecar.errors import SchemaError
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from sidecar.operations.operations import WatchRequest
     from sidecar.operations.planning.survey import Survey
 
-_INDENT = " " * 12
 _DEFAULT_NATIVE_SIZE = 384  # of the default model
 _DEFAULT_PICTURE_SIZE = (640, 480)  # if no sampled picture's size can be read
 
@@ -157,7 +157,7 @@ def _print_estimate(prospect: Survey, expected: Estimate, device: list[str], siz
         "rows": f"{about}{prospect.table.rows:,}, of which {expected.rows_to_embed:,} have something to embed",
         "source": f"{show_size(expected.source_bytes)} (from a sample of {len(prospect.sample.sizes):,} rows)",
         "views": f"{expected.views:,}: {expected.views_per_row:.3g} a row" + _describe_sizes(prospect, sizes_read),
-        "device": f"\n{_INDENT}".join(device),
+        "device": "\n".join(device),
         "index": f"{show_size(expected.index_bytes)}, built in {show_duration(expected.index_build_s)}",
         "disk": f"{show_size(expected.disk_bytes)} more: vectors {show_size(expected.vector_bytes)}, index "
         f"{show_size(expected.index_bytes)}, ledger {show_size(expected.ledger_bytes)}, row versions "
@@ -165,17 +165,16 @@ def _print_estimate(prospect: Survey, expected: Estimate, device: list[str], siz
     }
     typer.echo(f"{prospect.table.name}.{prospect.target} ({prospect.kind})")
     for name, fact in facts.items():
-        typer.echo(f"    {name:<8}{fact}")
+        for index, line in enumerate(fact.split("\n")):
+            typer.echo(hang(f"    {'' if index else name:<8}", line))
     if prospect.kind == "text" and (long_texts := describe_long_texts(prospect.sample.sizes)) is not None:
-        typer.echo(paint(f"    {'texts':<8}{long_texts}", "yellow"))
+        typer.echo(paint(hang(f"    {'texts':<8}", long_texts), "yellow"))
     if not prospect.is_migrated:
-        typer.echo(
-            "    checks  the primary key, types and pgvector; run it again after `sidecar migrate` to learn whether"
-            f"\n{_INDENT}`watch` would refuse anything else"
-        )
+        more = "run it again after `sidecar migrate` to learn whether `watch` would refuse anything else"
+        typer.echo(hang("    checks  ", f"the primary key, types and pgvector; {more}"))
     if prospect.refusal is not None:
-        typer.echo(f"    REFUSED {prospect.refusal.message}")
-        typer.echo(f"    hint    {prospect.refusal.hint or ''}")
+        typer.echo(hang("    REFUSED ", prospect.refusal.message))
+        typer.echo(hang("    hint    ", prospect.refusal.hint or ""))
 
 
 def _count_long_texts(prospect: Survey) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,15 +10,16 @@ import typer
 
 from sidecar.cli.database import open_database
 from sidecar.cli.errors import warn
-from sidecar.cli.found_rows import print_found_rows
-from sidecar.cli.options import DatabaseUrl, Json, Table, Target
+from sidecar.cli.found_rows import Match, print_match
+from sidecar.cli.nearness import match_probability
+from sidecar.cli.options import Columns, DatabaseUrl, Json, Table, Target
 from sidecar.cli.output import print_json
 from sidecar.errors import InputError, PictureRejected
 
 if TYPE_CHECKING:
     from sidecar.cli.embedding_client import EmbeddingClient, QueryVector
     from sidecar.operations.operations import Operations
-    from sidecar.operations.search import FoundRows, SearchableWatch
+    from sidecar.operations.search import SearchableWatch
 
 _SEARCH_THE_WORDS = "HINT: To search for these words themselves, add --text."
 _PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -37,6 +39,7 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
             metavar="URL", help="The service. Default: SIDECAR_URL, or port BIND_PORT (9000) here.", show_default=False
         ),
     ] = None,
+    columns: Columns = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -56,12 +59,13 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
         vector = _embed(_make_client(url), query, picture)
         _check_space(watch, vector)
         found = operations.search(watch, vector.vector, limit)
+    match = Match(found, watch, _probabilities(watch, vector, "text" if picture is None else "image", found.distances))
     if as_json:
-        print_json(_as_objects(found))
+        print_json(_as_objects(match))
     elif not found.rows:
         typer.echo(f"{watch.relation}.{watch.target} holds no vectors yet. See: sidecar status {table}")
     else:
-        print_found_rows(found, watch)
+        print_match(match, columns)
 
 
 def _read_picture(query: str) -> bytes | None:
@@ -142,8 +146,24 @@ def _check_space(watch: SearchableWatch, vector: QueryVector) -> None:
         )
 
 
-def _as_objects(found: FoundRows) -> list[dict[str, object]]:
+def _probabilities(
+    watch: SearchableWatch, vector: QueryVector, kind: str, distances: list[float]
+) -> list[float] | None:
+    """None unless a text has found pictures, or a picture texts, of the space that the model was trained for."""
+    if vector.pair_scale is None or {kind, watch.kind} != {"text", "image"} or watch.fingerprint != vector.fingerprint:
+        return None
+    return [match_probability(vector.pair_scale, distance) for distance in distances]
+
+
+def _as_objects(match: Match) -> list[dict[str, object]]:
+    found = match.found
+    chances: Sequence[float | None] = match.probabilities or [None] * len(found.keys)
     return [
-        {"key": key, "distance": distance, "row": dict(zip(found.columns, row, strict=True))}
-        for key, distance, row in zip(found.keys, found.distances, found.rows, strict=True)
+        {
+            "key": key,
+            "distance": distance,
+            "match_probability": chance,
+            "row": dict(zip(found.columns, row, strict=True)),
+        }
+        for key, distance, chance, row in zip(found.keys, found.distances, chances, found.rows, strict=True)
     ]

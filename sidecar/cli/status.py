@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from math import floor
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sidecar.cli.database import open_database
-from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Target
+from sidecar.cli.options import Columns, DatabaseUrl, Json, OptionalTable, Target
 from sidecar.cli.output import paint, print_json
+from sidecar.cli.tables import choose_columns, hang, print_facts, print_table
 
 if TYPE_CHECKING:
     from sidecar.postgres.status import Health, WatchStatus
 
 _COLOURS: Mapping[Health, str] = {"ok": "green", "working": "cyan", "warning": "yellow", "problem": "red"}
+
+_COLUMNS = (
+    *("relation", "target", "kind", "source", "companion", "state", "health", "rows", "embedded", "pending", "failed"),
+    *("empty", "truncated", "unreadable", "outdated", "retrying", "coverage", "oldest_pending_s", "lag_ms", "index"),
+    *("model", "fingerprint", "query", "estimated", "watch_id", "index_statement", "rows_per_s", "companion_view"),
+)
 
 
 def status(  # noqa: PLR0913 - one parameter for every option of the command
@@ -33,31 +41,39 @@ def status(  # noqa: PLR0913 - one parameter for every option of the command
     exact: Annotated[
         bool, typer.Option("--exact", help="Count the rows of large tables too; that can take long.")
     ] = False,
+    columns: Columns = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Show what is watched and how far it has got. Of a large table the counts are estimates.
 
+    With --columns it is a table of the watches, whose columns are those of --json.
+
     \b
     Examples:
       sidecar status --follow
       sidecar status products --until-embedded && echo ready
-      sidecar status products --json
+      sidecar status --columns relation,target,health,pending,failed
     """
-    with open_database(database_url) as operations:
-        if follow or until_embedded:
-            from sidecar.cli.follow import follow_progress
+    choose_columns(columns, _COLUMNS)
+    if follow or until_embedded:
+        from sidecar.cli.follow import Followed, follow_progress
 
-            follow_progress(operations, table, target, exact=exact, until_embedded=until_embedded, as_json=as_json)
-            return
+        followed = Followed(table, target, exact, until_embedded)
+        follow_progress(partial(open_database, database_url), followed, as_json=as_json)
+        return
+    with open_database(database_url) as operations:
         watches = operations.status(table, target, exact=exact)
     if as_json:
         print_json(watches)
         return
+    if columns is not None:
+        print_table(_COLUMNS, [[getattr(watch, name) for name in _COLUMNS] for watch in watches], columns)
+        return
     from sidecar.postgres.status_summary import summarize
 
     summary = summarize(watches)
-    typer.echo(paint(summary.text, _COLOURS[summary.health]))
+    typer.echo(paint(hang("", summary.text), _COLOURS[summary.health]))
     if not watches:
         typer.echo("Start with: sidecar watch TABLE --source COLUMN")
     for watch in watches:
@@ -66,24 +82,27 @@ def status(  # noqa: PLR0913 - one parameter for every option of the command
 
 
 def _print_watch(watch: WatchStatus) -> None:
-    typer.echo(paint(f"{watch.name}: {watch.state}", _COLOURS[watch.health]))
-    facts = {
+    typer.echo(paint(hang("", f"{watch.name}: {watch.state}"), _COLOURS[watch.health]))
+    facts: dict[str, str | None] = {
         "source": f"{', '.join(watch.source)} ({watch.kind})",
         "vectors": _describe_companion(watch),
         "rows": _describe_rows(watch),
-        "oldest": watch.oldest_pending_s and f"waiting for {timedelta(seconds=round(watch.oldest_pending_s))}",
+        "oldest": _describe_oldest(watch),
         "failed": _describe_failed(watch),
         "truncated": _describe_texts(watch, watch.truncated, "longer than the model reads", "--truncated"),
         "unreadable": _describe_texts(watch, watch.unreadable, "in words that the model does not know", "--unreadable"),
-        "rate": watch.rows_per_s and f"at most {watch.rows_per_s:g} rows a second",
+        "rate": None if watch.rows_per_s is None else f"at most {watch.rows_per_s:g} rows a second",
         "index": watch.index,
         "build": _describe_build(watch),
         "model": watch.model or "none yet",
     }
-    for name, fact in facts.items():
-        if fact:
-            is_notable = name in {"failed", "truncated", "unreadable"} or (name == "index" and _lacks_index(watch))
-            typer.echo(paint(f"    {name:<11}{fact}", _COLOURS["warning"] if is_notable else None))
+    notable = ["failed", "truncated", "unreadable", *(["index"] if _lacks_index(watch) else [])]
+    print_facts(facts, label_width=11, colours=dict.fromkeys(notable, _COLOURS["warning"]))
+
+
+def _describe_oldest(watch: WatchStatus) -> str | None:
+    seconds = watch.oldest_pending_s
+    return f"waiting for {timedelta(seconds=round(seconds))}" if seconds else None
 
 
 def _describe_companion(watch: WatchStatus) -> str | None:

@@ -11,7 +11,7 @@ from pydantic import Field, InstanceOf, WithJsonSchema
 from sidecar.batching.embedder import Embedded
 from sidecar.http.body_models import AnswerModel
 from sidecar.http.json_response import JsonResponse, LargeJsonResponse, serialize_list
-from sidecar.http.models import ModelInfo
+from sidecar.http.models import ModelInfo, Models
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
 UNREADABLE = (
@@ -20,6 +20,13 @@ UNREADABLE = (
 )
 Vector = Annotated[InstanceOf[np.ndarray], WithJsonSchema(_NUMBERS)]
 Vectors = Annotated[InstanceOf[np.ndarray], WithJsonSchema({"type": "array", "items": _NUMBERS})]
+
+
+class PairScaleAnswer(AnswerModel):
+    """sigmoid(scale · (1 - distance) + bias) is the probability that a text and a picture belong together."""
+
+    scale: float
+    bias: float
 
 
 class EmbeddingAnswer(AnswerModel):
@@ -31,6 +38,10 @@ class EmbeddingAnswer(AnswerModel):
     fingerprint: str = Field(description="Vectors can be compared only if their fingerprints are equal.")
     truncated: bool = Field(description="The text was longer than the model reads; its end does not affect the vector.")
     unreadable: bool = Field(description=UNREADABLE)
+    pair_scale: PairScaleAnswer | None = Field(
+        description="For the distance of a text and a picture; null if the model has none. With ENABLE_TTA a picture's "
+        "vector is the mean of several views, for which it was not trained: compare the probabilities with each other."
+    )
 
 
 class EmbeddingsAnswer(AnswerModel):
@@ -44,8 +55,9 @@ class EmbeddingsAnswer(AnswerModel):
     unreadable: list[bool]
 
 
-def embedding_response(embedded: Embedded, model: ModelInfo) -> JsonResponse:
+def embedding_response(embedded: Embedded, models: Models) -> JsonResponse:
     """An EmbeddingAnswer."""
+    model, scale = models.embedding_model, models.pair_scale
     answer = EmbeddingAnswer(
         embedding=embedded.vector,
         dim=model.dim,
@@ -53,6 +65,7 @@ def embedding_response(embedded: Embedded, model: ModelInfo) -> JsonResponse:
         fingerprint=model.fingerprint,
         truncated=embedded.truncated,
         unreadable=embedded.unreadable,
+        pair_scale=None if scale is None else PairScaleAnswer(scale=scale.scale, bias=scale.bias),
     )
     return JsonResponse(answer)
 

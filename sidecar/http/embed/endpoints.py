@@ -41,7 +41,7 @@ class EmbeddingEndpoints:
         body = await read_json(request, TextBody, self._limits)
         check_text(body.text, "text", self._limits)
         (embedded,) = await cancel_on_disconnect(request, embed_texts(models.embedder, [body.text], ["text"]))
-        return embedding_response(embedded, models.embedding_model)
+        return embedding_response(embedded, models)
 
     async def embed_texts(self, request: Request) -> Response:
         models = models_with_capacity(self._get_models)
@@ -55,7 +55,7 @@ class EmbeddingEndpoints:
         models = models_with_capacity(self._get_models)
         image = await read_file(request, self._limits)
         embedded = await cancel_on_disconnect(request, embed_picture(models.embedder, image, "file"))
-        return embedding_response(embedded, models.embedding_model)
+        return embedding_response(embedded, models)
 
     async def embed_images(self, request: Request) -> Response:
         models = models_with_capacity(self._get_models)

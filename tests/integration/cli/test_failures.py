@@ -15,7 +15,9 @@ def watched_twice(watched: Db) -> Db:
 
 
 def test_failures_are_listed_with_key_reason_and_message(watched: Db, command_line: CommandLine) -> None:
-    assert "No row has failed" in command_line.succeed("failures")
+    nothing = command_line("failures")
+    header = "relation\ttarget\tkey\treason\tmessage\tattempts\tat\n"
+    assert (nothing.code, nothing.stdout, nothing.stderr) == (0, header, "No row has failed.\n")
     fail_rows(watched, not_a_picture=2, worker_crashed=3)
     text = command_line.succeed("failures")
     assert all(word in text for word in ('{"id": 2}', "not_a_picture", "It is [broken]."))
@@ -24,7 +26,10 @@ def test_failures_are_listed_with_key_reason_and_message(watched: Db, command_li
         (2, "not_a_picture", 5),
         (3, "worker_crashed", 5),
     }
-    assert "--limit" in command_line.succeed("failures", "--limit", "1")
+    limited = command_line("failures", "--limit", "1", "--columns", "reason,attempts")
+    assert limited.stdout == "reason\tattempts\nworker_crashed\t5\n" or "not_a_picture\t5" in limited.stdout
+    assert "--limit" in limited.stderr, "not among the rows"
+    assert "Did you mean reason?" in command_line("failures", "--columns", "reasons").stderr
 
 
 def test_failures_are_grouped_by_reason_with_example_and_advice(watched_twice: Db, command_line: CommandLine) -> None:

@@ -14,6 +14,7 @@ from tests.encoders import HashEncoder
 from tests.integration.cli.conftest import Db, parse
 from tests.integration.server.process import Process
 from tests.ports import find_free_port
+from tests.terminal import terminal
 
 ENCODER = HashEncoder()
 
@@ -75,15 +76,54 @@ def test_the_table_shows_key_distance_and_texts_but_no_vectors(
 ) -> None:
     titles.execute("update products set photo = %s where id = 3", [b"x" * 2048])
     text = command_line.succeed("search", "products", "a hat", "--url", service.url)
-    assert text.splitlines()[1].split() == ["┃", "id", "┃", "distance", "┃", "title", "┃", "brand", "┃", "photo", "┃"]
-    first = next(line for line in text.splitlines() if "a hat" in line)
-    assert [cell.strip() for cell in first.strip("│").split("│")] == ["3", "0", "a hat", "", "2.0 KB"]
+    assert text.splitlines()[0].split("\t") == ["id", "distance", "title", "brand", "photo"]
+    key, distance, *others = text.splitlines()[1].split("\t")
+    assert float(distance) == pytest.approx(0, abs=1e-3)
+    assert (key, others) == ("3", ["a hat", "", "2048"])
 
 
-def test_of_a_wide_row_only_some_columns_are_shown(titles: Db, service: Process, command_line: CommandLine) -> None:
+def test_a_terminal_shows_how_near_each_row_is(
+    titles: Db, service: Process, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles.execute("update products set photo = %s where id = 3", [b"x" * 2048])
+    with terminal(monkeypatch, 80) as screen:
+        command_line("search", "products", "a hat", "--url", service.url, "--limit", "1")
+        assert screen.lines() == [
+            "id  near      distance  title  brand  photo",
+            " 3  ████████         0  a hat         2.0 KB",
+        ]
+
+
+def test_a_text_that_finds_pictures_has_the_models_probability_of_a_match(
+    db: Db, service: Process, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.execute("select sidecar.watch('products', source => 'photo', target => 'e')")
+    write_title_vectors(db)
+    db.execute("update sidecar_internal.watches set fingerprint = %s", [ENCODER.fingerprint])
+    search = ("search", "products", "--url", service.url, "--limit", "1")
+    (found,) = parse(command_line.succeed(*search, "a hat", "--json"))
+    assert found["match_probability"] == pytest.approx(1, abs=1e-6)
+    with terminal(monkeypatch, 80) as screen:
+        command_line(*search, "something else")
+        *_, row, note = screen.lines()
+        assert " <1 % " in row
+        assert note.startswith("Nothing near: ")
+    db.execute("update sidecar_internal.watches set kind = 'text'")
+    (found,) = parse(command_line.succeed(*search, "a hat", "--json"))
+    assert found["match_probability"] is None
+
+
+def test_of_a_wide_row_only_some_columns_are_shown_on_a_terminal(
+    titles: Db, service: Process, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     titles.execute("alter table products add a text, add b text, add c text, add d text, add f text, add g text")
-    text = command_line.succeed("search", "products", "a hat", "--url", service.url)
-    assert text.splitlines()[-1] == "Not shown, but in --json: d, f, g"
+    search = ("search", "products", "a hat", "--url", service.url)
+    with terminal(monkeypatch, 120) as screen:
+        command_line(*search)
+        assert screen.lines()[-1] == "Not shown, but in --json and with --columns: d, f, g"
+    header = command_line.succeed(*search).splitlines()[0].split("\t")
+    assert header[-3:] == ["d", "f", "g"], "a program gets all columns"
+    assert command_line.succeed(*search, "--columns", "g,id").splitlines()[:2] == ["g\tid", "\t3"]
 
 
 def test_a_picture_file_finds_its_row(db: Db, service: Process, command_line: CommandLine, tmp_path: Path) -> None:

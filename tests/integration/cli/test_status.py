@@ -9,11 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from tests.command_line import CommandLine
 from tests.integration.cli.conftest import Db, fail_rows, parse
 from tests.integration.server.process import ROOT, sidecar_process
+from tests.terminal import terminal
 from tests.waiting import wait_until
 
 
@@ -33,6 +36,24 @@ def test_status_shows_every_watch(watched: Db, command_line: CommandLine) -> Non
     assert (watch["rows"], watch["pending"], watch["failed"], watch["estimated"]) == (3, 2, 1, False)
 
 
+def test_status_is_a_table_of_chosen_columns(watched: Db, command_line: CommandLine) -> None:
+    fail_rows(watched, not_a_picture=2)
+    text = command_line.succeed("status", "--columns", "relation,target,pending,failed")
+    assert text == "relation\ttarget\tpending\tfailed\nproducts\te\t2\t1\n"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 150])
+def test_status_fits_the_terminal_and_keeps_commands_whole(
+    watched: Db, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    fail_rows(watched, not_a_picture=2)
+    with terminal(monkeypatch, columns) as screen:
+        command_line("status")
+        lines = screen.lines()
+    assert all(len(line) <= columns for line in lines if not line.endswith(";"))
+    assert any("sidecar failures products --target e" in line for line in lines)
+
+
 def test_status_of_a_table_shows_its_watches_only(watched: Db, command_line: CommandLine) -> None:
     watched.execute("create table other (id bigint primary key, title text)")
     watched.execute("select sidecar.watch('other', source => 'title')")
@@ -49,7 +70,8 @@ def test_while_all_rows_are_embedded_again_none_counts_as_done(watched: Db, comm
 
 
 def test_texts_that_the_model_reads_in_part_are_counted_and_listed(watched: Db, command_line: CommandLine) -> None:
-    assert command_line.succeed("texts", "products", "--truncated") == "No text is longer than the model reads.\n"
+    nothing = command_line("texts", "products", "--truncated")
+    assert (nothing.stdout, nothing.stderr) == ("key\tembedded_at\n", "No text is longer than the model reads.\n")
     _embed(watched, 1, 2, 3)
     watched.execute("update sidecar_internal.ledger_1 set truncated = k1 < 3, unreadable = k1 = 3")
     text = command_line.succeed("status")
@@ -101,7 +123,8 @@ def test_follow_shows_progress_until_ctrl_c(watched: Db, database_url: str, tmp_
                 tmp_path, ("-m", "tests.integration.server.program", "hash"), DATABASE_URL=os.environ["DATABASE_URL"]
             ) as process:
                 process.await_ready()
-                wait_until(lambda: "up to date" in output.read_text(), output.read_text, timeout_s=20)
+                end = "up to date" if as_json else "Nothing is left to do."
+                wait_until(lambda: end in output.read_text(), output.read_text, timeout_s=20)
                 process.stop()
                 assert process.exit_code() == 0
             following.send_signal(signal.SIGINT)
@@ -115,4 +138,48 @@ def test_follow_shows_progress_until_ctrl_c(watched: Db, database_url: str, tmp_
         assert (last["embedded"], last["pending"], last["eta_s"]) == (3, 0, 0)
     else:
         assert lines[0].startswith("products.e  0/3  0 rows/s")
-        assert any(line.startswith("products.e  3/3  done") for line in lines)
+        done = next(index for index, line in enumerate(lines) if line.startswith("products.e  3/3  done"))
+        assert any(line.startswith("Nothing is left to do.") for line in lines[done:])
+
+
+def test_follow_waits_for_a_database_that_goes_away(watched: Db, database_url: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _PROGRAM, "status", "--follow"]
+    output = tmp_path / "output"
+    name = sql.Identifier(watched.info.dbname)
+    with (
+        psycopg.connect(database_url, dbname="postgres", autocommit=True) as server,
+        output.open("wb") as file,
+        subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as following,
+    ):
+        try:
+            wait_until(lambda: "products.e" in output.read_text(), "the first state", timeout_s=10)
+            server.execute(sql.SQL("alter database {} allow_connections false").format(name))
+            try:
+                server.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sidecar-cli'"
+                    " and datname = %s",
+                    [watched.info.dbname],
+                )
+                wait_until(lambda: "The database is gone since " in output.read_text(), output.read_text, timeout_s=10)
+            finally:
+                server.execute(sql.SQL("alter database {} allow_connections true").format(name))
+            watched.execute("update sidecar_internal.watches set paused = true")
+            wait_until(lambda: "The database is back after " in output.read_text(), output.read_text, timeout_s=10)
+            wait_until(lambda: "paused" in output.read_text(), output.read_text, timeout_s=10)
+            assert output.read_text().count("gone since") == 1
+            following.send_signal(signal.SIGINT)
+            assert following.wait(10) == 0
+        finally:
+            following.kill()
+
+
+def test_follow_without_a_watch_says_so(db: Db, command_line: CommandLine, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with (
+        output.open("wb") as file,
+        subprocess.Popen([sys.executable, "-c", _PROGRAM, "status", "-f"], cwd=ROOT, stdout=file) as following,
+    ):
+        try:
+            wait_until(lambda: "Nothing is watched yet." in output.read_text(), output.read_text, timeout_s=10)
+        finally:
+            following.kill()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.cli.found_rows import is_emoji, print_found_rows
+from sidecar.cli.found_rows import Match, is_emoji, print_match
 from sidecar.demo.emoji import read_emoji
 from sidecar.operations.search import FoundRows, SearchableWatch
+from tests.terminal import terminal
 
 WATCH = SearchableWatch("emoji", "e", "image", 3, None, None, ["id"])
 
@@ -28,16 +29,53 @@ def test_other_values_are_no_emoji(value: object) -> None:
     assert not is_emoji(value)
 
 
-def test_rows_with_an_emoji_become_lines_of_distance_emoji_and_texts(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    found = found_rows(
+@pytest.fixture
+def emoji_rows() -> FoundRows:
+    return found_rows(
         ["id", "name", "picture", "face"], (1, "crying cat", {"bytes": 9}, "😿"), (2, "a\tname", {"bytes": 9}, "👩‍🚀")
     )
-    print_found_rows(found, WATCH)
-    assert capsys.readouterr().out.splitlines() == ["distance", "   0.000  😿  crying cat", "   0.250  👩‍🚀  a name"]
 
 
-def test_if_any_row_lacks_an_emoji_a_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    print_found_rows(found_rows(["id", "face"], (1, "😿"), (2, "none")), WATCH)
-    assert "┃" in capsys.readouterr().out
+def test_rows_with_an_emoji_become_lines_of_nearness_emoji_and_texts(
+    monkeypatch: pytest.MonkeyPatch, emoji_rows: FoundRows
+) -> None:
+    with terminal(monkeypatch, 80) as screen:
+        print_match(Match(emoji_rows, WATCH, None), None)
+        assert screen.lines() == [
+            "near      distance",
+            "████████     0.000  😿  crying cat",
+            "██████       0.250  👩‍🚀  a name",
+        ]
+        print_match(Match(emoji_rows, WATCH, [0.53, 0.001]), None)
+        assert screen.lines() == [
+            "near      match  distance",
+            "████▎      53 %     0.000  😿  crying cat",
+            "           <1 %     0.250  👩‍🚀  a name",
+        ]
+
+
+def test_a_search_without_a_near_row_says_so(monkeypatch: pytest.MonkeyPatch, emoji_rows: FoundRows) -> None:
+    with terminal(monkeypatch, 80) as screen:
+        print_match(Match(emoji_rows, WATCH, [0.004, 0.001]), None)
+        assert screen.read().splitlines()[-1].startswith("Nothing near: ")
+
+
+def test_if_any_row_lacks_an_emoji_a_table_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch, 80) as screen:
+        print_match(Match(found_rows(["id", "face"], (1, "😿"), (2, "none")), WATCH, None), None)
+        assert screen.lines()[0] == "id  near      distance  face"
+
+
+def test_programs_get_all_columns_and_digits(capsys: pytest.CaptureFixture[str], emoji_rows: FoundRows) -> None:
+    print_match(Match(emoji_rows, WATCH, [0.531234, 0.001]), None)
+    assert capsys.readouterr().out.splitlines() == [
+        "id\tmatch_probability\tdistance\tname\tpicture\tface",
+        "1\t0.531234\t0.0\tcrying cat\t9\t😿",
+        "2\t0.001\t0.25\ta name\t9\t👩‍🚀",
+    ]
+
+
+def test_chosen_columns_are_a_table(monkeypatch: pytest.MonkeyPatch, emoji_rows: FoundRows) -> None:
+    with terminal(monkeypatch, 80) as screen:
+        print_match(Match(emoji_rows, WATCH, None), "distance,name")
+        assert screen.lines() == ["distance  name", "       0  crying cat", "    0.25  a name"]

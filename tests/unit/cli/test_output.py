@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sidecar.cli.output import paint, print_json, print_table, shorten, show, show_duration, show_size
+from sidecar.cli.output import paint, print_json, shorten, show, show_duration, show_size
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,6 @@ def test_sizes_have_the_unit_that_fits() -> None:
 
 def test_a_line_is_cut_at_its_limit() -> None:
     assert shorten("abcdef", 3) == "ab…"
-
-
-def test_markup_in_data_is_printed_verbatim(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table(["title"], [("[red]shoes[/red] [/]",)])
-    assert "[red]shoes[/red] [/]" in capsys.readouterr().out
 
 
 @dataclass

@@ -26,7 +26,7 @@ async def test_a_text_gets_its_vector_and_fingerprint(client: httpx.AsyncClient)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     answer = response.json()
-    assert set(answer) == {"embedding", "dim", "model", "fingerprint", "truncated", "unreadable"}
+    assert set(answer) == {"embedding", "dim", "model", "fingerprint", "truncated", "unreadable", "pair_scale"}
     assert_space(answer)
     assert answer["truncated"] is False
     np.testing.assert_array_equal(np.float32(answer["embedding"]), ENCODER.vector_of("a red bicycle"))
@@ -63,7 +63,7 @@ async def test_a_picture_gets_a_unit_vector(client: httpx.AsyncClient) -> None:
     response = await client.post("/embed/image", files={"file": ("photo.png", picture())})
     assert response.status_code == 200
     answer = response.json()
-    assert set(answer) == {"embedding", "dim", "model", "fingerprint", "truncated", "unreadable"}
+    assert set(answer) == {"embedding", "dim", "model", "fingerprint", "truncated", "unreadable", "pair_scale"}
     assert_space(answer)
     assert answer["truncated"] is False
     assert abs(np.linalg.norm(answer["embedding"]) - 1) < 1e-6
