@@ -76,3 +76,11 @@ def test_changed_pictures_an_hour_follow_from_the_rates() -> None:
 def test_money_is_hours_times_the_price(row: list[str], price: float) -> None:
     hours = 8_000_000 / VIEWS_PER_S[row[0]] / 3600
     assert row[1:] == [f"{hours:.1f}", f"{hours * price:.1f}"]
+
+
+def test_is_it_for_me_computes_with_the_same_rates() -> None:
+    page = " ".join((ROOT / "docs" / "is-it-for-me.md").read_text(encoding="utf-8").split())
+    h100, cpu = VIEWS_PER_S["H100"], VIEWS_PER_S["two CPU cores"]
+    assert f"{h100:.0f} views a second were measured on one H100, which makes {8e6 / h100 / 3600:.1f} hours" in page
+    assert (round(6000 / cpu / 3600), round(8000 / cpu / 3600)) == (6, 8)
+    assert "six to eight views, so a thousand photos take six to eight hours" in page
