@@ -30,15 +30,22 @@ PIN_SEARCH_PATH = """
 select pg_catalog.set_config('sidecar.home', coalesce(pg_catalog.current_schema()::pg_catalog.text, ''), true),
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)
 """
-# Where users have it, and not in our schema, which goes with `uninstall`. Where the server has none, the
-# baseline says where to get it.
+# Where users have it, and not in our schema, which goes with `uninstall`. A schema that is migrated already does
+# without: its watches say what to do.
 CREATE_EXTENSION = """do $$
 declare
     home text := current_setting('sidecar.home');
 begin
-    if exists (select from pg_extension where extname = 'vector')
-            or not exists (select from pg_available_extensions where name = 'vector') then
+    if exists (select from pg_extension where extname = 'vector') then
         return;
+    elsif not exists (select from pg_available_extensions where name = 'vector') then
+        if to_regclass('sidecar.alembic_version') is not null then
+            return;
+        end if;
+        raise exception 'pgvector is not installed on this server' using errcode = 'undefined_object',
+            hint = format('Install it there, for example: apt-get install postgresql-%s-pgvector (a managed service '
+                          'has to allow the extension); then: sidecar migrate',
+                          current_setting('server_version_num')::integer / 10000);
     elsif home ~ '^(pg_.*|sidecar|sidecar_internal|information_schema|)$' then
         home := 'public';
     end if;

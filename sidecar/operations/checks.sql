@@ -10,10 +10,11 @@ select case when f.vector_schema is null then 'problem' else 'warning' end as se
             else format('pgvector %s has known faults in HNSW indexes', f.version) end as what,
        case when f.vector_schema is null then 'no vector can be stored or compared'
             else 'before 0.8.4 VACUUM could leave rows out of an index: after the update, reindex the HNSW indexes' end as why,
-       case when f.vector_schema is null then 'create extension vector;'
+       case when f.vector_schema is null and f.newest is null then 'apt-get install postgresql-' || f.server || '-pgvector'
+            when f.vector_schema is null then 'create extension vector;'
             when f.newest <> f.version then 'alter extension vector update;'
             else 'apt-get install --only-upgrade postgresql-' || f.server || '-pgvector' end as remedy,
-       case when f.vector_schema is not null and f.newest = f.version then 'shell' else 'psql' end as run_in
+       case when f.newest is not distinct from f.version then 'shell' else 'psql' end as run_in
 from (select e.extversion as version, n.nspname as vector_schema, a.default_version as newest,
              current_setting('server_version_num')::integer / 10000 as server
       from (select) nothing left join pg_extension e on e.extname = 'vector' left join pg_namespace n on n.oid = e.extnamespace

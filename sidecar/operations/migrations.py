@@ -18,6 +18,7 @@ from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
 from sidecar.operations.installed_code import renew_triggers
 from sidecar.operations.restored_schema import BASELINE, RestoredSchema
 from sidecar.operations.rights import migration_hint
+from sidecar.operations.session import check_server_version
 from sidecar.postgres.address import read_address
 from sidecar.postgres.remedies import NOT_PERMITTED, READ_ONLY, READ_ONLY_HINT
 from sidecar.postgres.session_settings import set_settings
@@ -172,6 +173,7 @@ def current_revision(url: str) -> str | None:
 @contextmanager
 def _open_session(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     with _translate_errors(url), connect(url, autocommit=True) as connection:
+        check_server_version(connection)
         for statement in (*session_statements(), lock_timeout_statement()):
             connection.execute(statement.encode())
         yield connection

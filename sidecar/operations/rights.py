@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -24,32 +25,48 @@ class Right(StrEnum):
 
 def grant_hint(connection: psycopg.Connection[Any], right: Right, table: str | None = None) -> str | None:
     """Who has to run which statement, so that this role may run a command that needs `right` on `table`."""
-    owner = next(iter(_rows(connection, "schema_owner")), None)
-    if owner is None:
+    owners = _rows(connection, "schema_owners")
+    if not owners or owners[0]["schema"] != "sidecar":
         return None
-    role, name = owner["quoted_role"], owner["role"].replace("'", "''")
     tables = _rows(connection, "table_owners", table) if table is not None else []
-    statements = []
     if right is Right.INSTALLER:
-        missing = [o for o in (owner, *tables) if not o["is_member"]]
-        if any(o["is_superuser"] for o in missing):
-            superuser = next(o["owner"] for o in missing if o["is_superuser"])
-            info = connection.info
-            url = f"postgresql://{superuser}:PASSWORD@{info.host}:{info.port}/{info.dbname}"
-            return f"Connect as the owner: export DATABASE_URL='{url}'"
-        roles = ", ".join(dict.fromkeys(o["owner"] for o in missing))
-        statements += [f"grant {roles} to {role};"] if roles else []
-    elif not owner["is_member"]:
+        return _membership_hint(connection, owners, tables)
+    owner = owners[0]
+    role, name = owner["quoted_role"], owner["role"].replace("'", "''")
+    statements = []
+    if not owner["is_member"]:
         quoted = '"' + name.replace('"', '""') + '"' if role.startswith('"') else name
         statements.append(f"select sidecar.grant_{right}('{quoted}');")
     if right is Right.READER:
-        for each in tables:
-            statements.append(
-                f"grant usage on schema {each['schema']} to {role}; grant select on {each['name']} to {role};"
-            )
+        statements += [
+            f"grant usage on schema {each['schema']} to {role}; grant select on {each['name']} to {role};"
+            for each in tables
+        ]
+    return _ask_owners((owner, *tables), statements)
+
+
+def _membership_hint(
+    connection: psycopg.Connection[Any], owners: list[dict[str, Any]], tables: list[dict[str, Any]]
+) -> str | None:
+    """Makes the role a member of the owner of both schemas, and of the owners of the tables."""
+    owner = owners[0]
+    if any(other["owner"] != owner["owner"] for other in owners):
+        statement = f"alter schema sidecar_internal owner to {owner['owner']};"
+        return f"Both schemas of the sidecar need the same owner. Let a superuser run: {statement}"
+    missing = [o for o in (owner, *tables) if not o["is_member"]]
+    if any(o["is_superuser"] for o in missing):
+        superuser = next(o["owner"] for o in missing if o["is_superuser"])
+        info = connection.info
+        url = f"postgresql://{superuser}:PASSWORD@{info.host}:{info.port}/{info.dbname}"
+        return f"Connect as the owner: export DATABASE_URL='{url}'"
+    roles = ", ".join(dict.fromkeys(o["owner"] for o in missing))
+    return _ask_owners((owner, *tables), [f"grant {roles} to {owner['quoted_role']};"] if roles else [])
+
+
+def _ask_owners(owners: Iterable[dict[str, Any]], statements: list[str]) -> str | None:
     if not statements:
         return None
-    who = dict.fromkeys(o["owner"] for o in (owner, *tables))
+    who = dict.fromkeys(o["owner"] for o in owners)
     return f"Let {' or '.join(who)}, or a superuser, run: {' '.join(statements)}"
 
 

@@ -1,10 +1,11 @@
 -- Statements of rights.py. They read catalogues only, so any role may run them.
 
--- name: schema_owner
--- Owner of schema `sidecar`, whether it is a superuser, and whether this role may act for it. No row without the schema.
-select current_user::text as role, quote_ident(current_user) as quoted_role, quote_ident(r.rolname) as owner, r.rolsuper as is_superuser,
+-- name: schema_owners
+-- Owners of schemas `sidecar` and `sidecar_internal`, in this order: whether they are superusers, and whether this role may act
+-- for them. No row for a schema that is missing.
+select n.nspname::text as schema, current_user::text as role, quote_ident(current_user) as quoted_role, quote_ident(r.rolname) as owner, r.rolsuper as is_superuser,
        pg_has_role(r.oid, 'usage') as is_member
-from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'sidecar'
+from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname in ('sidecar', 'sidecar_internal') order by n.nspname
 
 -- name: table_owners
 -- Owners of the tables that a user may mean by this name.

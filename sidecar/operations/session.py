@@ -148,13 +148,18 @@ def connect_as_user(url: SecretStr) -> Iterator[Connection]:
             f"HINT: {connection_hint(reason, read_address(address).options.get('user') or '')}"
         ) from error
     with connection:
-        if connection.info.server_version < OLDEST_SERVER * 10000:
-            version = connection.info.parameter_status("server_version")
-            raise SchemaError(
-                f"the server is PostgreSQL {version}; {OLDEST_SERVER} or newer is needed.\n"
-                "HINT: Upgrade the server, or name another one in DATABASE_URL or --database-url."
-            )
+        check_server_version(connection)
         yield connection
+
+
+def check_server_version(connection: psycopg.Connection[Any]) -> None:
+    """Raises SchemaError for a server that is too old."""
+    if connection.info.server_version < OLDEST_SERVER * 10000:
+        version = connection.info.parameter_status("server_version")
+        raise SchemaError(
+            f"the server is PostgreSQL {version}; {OLDEST_SERVER} or newer is needed.\n"
+            "HINT: Upgrade the server, or name another one in DATABASE_URL or --database-url."
+        )
 
 
 @contextmanager

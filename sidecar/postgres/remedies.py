@@ -13,6 +13,7 @@ READ_ONLY_HINT = (
 )
 _WHERE = "in DATABASE_URL or --database-url"
 # Message of libpq or the server → hint. The first that matches is taken; groups of the message go into the hint.
+# An empty one is made by _pg_hba_hint.
 _CONNECTION: Mapping[str, str] = {
     r'database "(.+?)" does not exist': (
         f"Correct the name of the database {_WHERE} (`psql -l` lists them), or create it: create database {{0}};"
@@ -27,8 +28,7 @@ _CONNECTION: Mapping[str, str] = {
     ),
     r"no password supplied": f"Add the password {_WHERE}: postgresql://user:password@host:5432/database",
     r"does not support SSL, but SSL was required": f"Change sslmode=require to sslmode=prefer {_WHERE}.",
-    r"no pg_hba.conf entry .*(?:no encryption|SSL off)": f"The server may want SSL: add ?sslmode=require {_WHERE}.",
-    r"no pg_hba.conf entry": "Let the server's administrator add a line for this client to pg_hba.conf.",
+    r'no pg_hba.conf entry for host "(.+?)", user "(.+?)", database "(.+?)"(?:, (no encryption|SSL off))?': "",
     r"certificate verify failed|root certificate file": (
         f"Name the file of the authority that signed the server's certificate, sslrootcert=FILE, {_WHERE}."
     ),
@@ -54,8 +54,20 @@ def find_connection_hint(message: str, user: str = "") -> str | None:
     """The same; None for a message that is not known."""
     for pattern, hint in _CONNECTION.items():
         if found := re.search(pattern, message):
+            if not hint:
+                return _pg_hba_hint(*found.groups())
             return hint.format(*map(_quote, found.groups()), user=_quote(user))
     return None
+
+
+def _pg_hba_hint(host: str, user: str, database: str, unencrypted: str | None) -> str:
+    """The line of pg_hba.conf that admits the client, unless encryption may be all that the server asks for."""
+    address = "" if host == "[local]" else f" {host}/{128 if ':' in host else 32}"
+    line = f"{'host' if address else 'local'} {_quote(database)} {_quote(user)}{address} scram-sha-256"
+    admit = f"let the server's administrator add this line to pg_hba.conf, then run select pg_reload_conf(); {line}"
+    if unencrypted and address:
+        return f"If the server demands SSL, add ?sslmode=require {_WHERE}; otherwise {admit}"
+    return admit[0].upper() + admit[1:]
 
 
 def grant_worker_hint(user: str) -> str:

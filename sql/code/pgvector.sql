@@ -12,7 +12,10 @@ begin
         from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector';
     if found_schema is null then
         raise exception 'the pgvector extension is not installed in database "%"', current_database()
-            using errcode = 'undefined_object', hint = 'Run: create extension vector;';
+            using errcode = 'undefined_object', hint = case
+                when exists (select from pg_available_extensions a where a.name = 'vector') then 'Run: create extension vector;'
+                else format('Install it on the server, for example: apt-get install postgresql-%s-pgvector; then run: create extension vector;',
+                            current_setting('server_version_num')::integer / 10000) end;
     elsif string_to_array(substring(found_version from '^[0-9]+(?:[.][0-9]+)*'), '.')::int[] < array[0, 8, 0] then
         raise exception 'pgvector % is too old: 0.8.0 or newer is needed', found_version
             using errcode = 'feature_not_supported', hint = 'Install a newer pgvector, then: alter extension vector update;';

@@ -73,6 +73,18 @@ def test_migrate_asks_for_the_right_that_it_lacks(stage: Stage, newcomer: str, c
     assert "nothing →" in command_line.succeed("migrate")
 
 
+def test_a_schema_that_belongs_to_another_role_gets_the_owner_of_the_other_one(
+    stage: Stage, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(stage.admin, autocommit=True) as admin:
+        run(admin, "drop schema sidecar, sidecar_internal cascade")
+        run(admin, f"create schema sidecar authorization {stage.cast.installer}")
+        run(admin, f"create schema sidecar_internal authorization {stage.cast.outsider}")
+    monkeypatch.setenv("DATABASE_URL", stage.installer)
+    run_hint(stage, command_line.fail("migrate"))
+    assert "nothing →" in command_line.succeed("migrate")
+
+
 def run_hint(stage: Stage, error: str) -> None:
     [statements] = re.findall(r"^HINT: .* run: (.*)$", error, re.MULTILINE)
     with psycopg.connect(stage.admin, autocommit=True) as admin:

@@ -158,7 +158,7 @@ def test_a_server_without_pgvector_is_an_error_that_says_how_to_install_it(
     run(plain, f"alter database {plain.info.dbname} set extension_control_path = '/nowhere'")
     with pytest.raises(StatementRejected, match="pgvector is not installed on this server") as caught:
         migrate(plain_database_url)
-    assert "postgresql-18-pgvector" in (caught.value.hint or "")
+    assert "apt-get install postgresql-18-pgvector" in (caught.value.hint or "")
     assert current_revision(plain_database_url) is None
 
 
