@@ -41,7 +41,7 @@ def texts(  # noqa: PLR0913 - one parameter for every option of the command
     if truncated == unreadable:
         raise typer.BadParameter("give one of the two", param_hint="--truncated, --unreadable")
     choose_columns(columns, _COLUMNS)
-    with open_database(database_url) as operations:
+    with open_database(database_url, "worker") as operations:
         list_texts = operations.truncated_texts if truncated else operations.unreadable_texts
         found = list_texts(table, target, limit)
     if as_json:

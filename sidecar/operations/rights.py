@@ -70,6 +70,13 @@ def _ask_owners(owners: Iterable[dict[str, Any]], statements: list[str]) -> str 
     return f"Let {' or '.join(who)}, or a superuser, run: {' '.join(statements)}"
 
 
+def usage_hint(connection: psycopg.Connection[Any], schema: str) -> str | None:
+    """Who has to let this role use a schema; None for those of the sidecar, which `grant_hint` grants."""
+    for found in _rows(connection, "namespace", schema):
+        return _ask_owners([found], [f"grant usage on schema {found['schema']} to {found['role']};"])
+    return None
+
+
 def migration_hint(connection: psycopg.Connection[Any]) -> str | None:
     """Who has to run which statement, so that this role may migrate."""
     if (hint := grant_hint(connection, Right.INSTALLER)) is not None:

@@ -16,5 +16,10 @@ cross join (select parse_ident($1) as parts) p
 where c.relkind in ('r', 'p') and c.relname = p.parts[cardinality(p.parts)]
   and (cardinality(p.parts) = 1 or n.nspname = p.parts[1]) and n.nspname not in ('pg_catalog', 'information_schema')
 
+-- name: namespace
+-- Owner of a schema, whose right of USAGE this role lacks.
+select quote_ident(r.rolname) as owner, quote_ident(n.nspname) as schema, quote_ident(current_user) as role
+from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = $1 and n.nspname not in ('sidecar', 'sidecar_internal')
+
 -- name: database
 select quote_ident(current_database()) as name, quote_ident(current_user) as role, has_database_privilege(current_database(), 'create') as may_create

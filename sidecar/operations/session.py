@@ -19,7 +19,7 @@ from psycopg.rows import Row
 from pydantic import SecretStr
 
 from sidecar.errors import DatabaseUnavailable, SchemaError, StatementRejected
-from sidecar.operations.rights import Right, grant_hint
+from sidecar.operations.rights import Right, grant_hint, usage_hint
 from sidecar.postgres.address import read_address
 from sidecar.postgres.remedies import NOT_PERMITTED, READ_ONLY, READ_ONLY_HINT, connection_hint
 from sidecar.postgres.session_settings import COMMAND_SETTINGS, set_settings
@@ -36,6 +36,7 @@ _UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, i
 _SQL = read_statements("sidecar.operations", "installation.sql")
 _SETTINGS = set_settings(COMMAND_SETTINGS, local=True)
 _TABLE = re.compile(r"(?:permission denied for|must be owner of) table (\S+)")
+_SCHEMA = re.compile(r"permission denied for schema (.+)")
 _PARAMETER = re.compile(r"\$(\d+)")
 
 
@@ -99,8 +100,9 @@ def _naming_grants(connection: Connection, right: Right, table: str | None) -> I
     except StatementRejected as error:
         if error.sqlstate != NOT_PERMITTED:
             raise
-        named = _TABLE.search(error.message)
-        hint = grant_hint(connection, right, table or (named and named[1]))
+        named, closed = _TABLE.search(error.message), _SCHEMA.search(error.message)
+        hint = usage_hint(connection, closed[1]) if closed else None
+        hint = hint or grant_hint(connection, right, table or (named and named[1]))
         if hint is None:
             raise
         raise StatementRejected(error.message, error.sqlstate, hint) from error

@@ -25,6 +25,9 @@ COMMANDS = {
     "resume": (),
     "rate": ("all", "none"),
     "retry": ("shop.items",),
+    "plan": ("shop.items", "title", "--dimensions", "16"),
+    "texts": ("shop.items", "--truncated"),
+    "search": ("shop.items", "red"),
     "reembed": ("shop.items",),
     "watch": ("shop.items", "--source", "title", "--target", "other", "--dimensions", "16"),
     "unwatch": ("shop.items",),
@@ -61,7 +64,27 @@ def test_the_statement_of_the_hint_lets_the_command_run(
     if command == "uninstall":  # needs the owner of each watched table, too
         run_hint(stage, command_line.fail(command, *COMMANDS[command]))
     outcome = command_line(command, *COMMANDS[command])
-    assert outcome.code in ({0, 3} if command == "doctor" else {0}), outcome
+    if command == "search":  # the next thing that it needs is the service
+        assert "the service does not answer" in outcome.stderr
+    else:
+        assert outcome.code in ({0, 3} if command in {"doctor", "plan"} else {0}), outcome
+
+
+@pytest.mark.parametrize("command", ["status", "failures"])
+def test_a_table_in_a_schema_that_the_role_may_not_use_gets_the_grants_one_after_the_other(
+    stage: Stage, newcomer: str, command_line: CommandLine, command: str
+) -> None:
+    run_hint(stage, command_line.fail(command, "shop.items"))
+    error = command_line.fail(command, "shop.items")
+    assert "permission denied for schema shop" in error
+    run_hint(stage, error)
+    assert command_line(command, "shop.items").code == 0
+
+
+def test_verify_asks_for_the_rights_of_a_worker(stage: Stage, newcomer: str, command_line: CommandLine) -> None:
+    run_hint(stage, command_line.fail("verify", "shop.items"))
+    with psycopg.connect(stage.cast.url(stage.admin, newcomer), autocommit=True) as connection:
+        run(connection, "select sidecar.verify('shop.items')")
 
 
 def test_migrate_asks_for_the_right_that_it_lacks(stage: Stage, newcomer: str, command_line: CommandLine) -> None:
