@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from sidecar.cli.nearness import NOTHING_NEAR, draw_bar, is_nothing_near, show_probability
-from sidecar.cli.output import make_console, shorten, show
-from sidecar.cli.tables import is_for_people, print_note, print_table
+from sidecar.cli.output import shorten, show
+from sidecar.cli.tables import hang, is_for_people, print_note, print_table
 
 if TYPE_CHECKING:
     from sidecar.operations.search import FoundRows, SearchableWatch
 
 _MAX_COLUMNS = 6
+_TEXT_CHARS = 300
 _SHOWN_AS_PICTURE = "\N{VARIATION SELECTOR-16}"
 _KEYCAP = "\N{COMBINING ENCLOSING KEYCAP}"
 _FIRST_SYMBOL = "\N{DOUBLE EXCLAMATION MARK}"
@@ -41,7 +42,7 @@ def print_match(match: Match, chosen: str | None) -> None:
     else:
         _print_lines(match, emoji)
     if match.probabilities is not None and is_nothing_near(match.probabilities):
-        print_note(NOTHING_NEAR)
+        print_note(hang("", NOTHING_NEAR))
 
 
 def is_emoji(value: object) -> bool:
@@ -70,8 +71,8 @@ def _print_lines(match: Match, emoji: int) -> None:
     for distance, chance, row in zip(found.distances, _chances(match), found.rows, strict=True):
         texts = [show(row[index]) for index in _text_columns(found, match.watch, emoji)]
         numbers = [draw_bar(distance, chance), *([] if chance is None else [f"{show_probability(chance):>5}"])]
-        line = "  ".join([*numbers, f"{distance:8.3f}", str(row[emoji]), " · ".join(filter(None, texts))])
-        typer.echo(shorten(line, max(make_console().width - 1, 60)))
+        label = "  ".join([*numbers, f"{distance:8.3f}", f"{row[emoji]}  "])
+        typer.echo(hang(label, shorten(" · ".join(filter(None, texts)), _TEXT_CHARS)))
 
 
 def _chances(match: Match) -> Sequence[float | None]:

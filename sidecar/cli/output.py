@@ -23,13 +23,13 @@ def make_console(*, stderr: bool = False) -> Console:
     return console
 
 
-def paint(text: str, colour: str | None) -> str:
-    """`text` in a colour, or "bold", on a terminal; as it is elsewhere, with NO_COLOR, and with None."""
+def echo(text: str, style: str | None = None) -> None:
+    """Prints `text` in a colour, or "bold": on a terminal without NO_COLOR, and with FORCE_COLOR."""
     console = make_console()
-    has_colours = console.is_terminal and not console.is_dumb_terminal and not console.no_color
-    if not has_colours or colour is None:
-        return text
-    return typer.style(text, bold=True) if colour == "bold" else typer.style(text, fg=colour)
+    if style is None or not console.is_terminal or console.is_dumb_terminal or console.no_color:
+        typer.echo(text)
+    else:
+        typer.echo(typer.style(text, bold=True) if style == "bold" else typer.style(text, fg=style), color=True)
 
 
 def print_json(value: object) -> None:

@@ -22,7 +22,7 @@ from sidecar.cli.estimate import (
     time_on_devices,
 )
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json
-from sidecar.cli.output import make_console, paint, print_json, show_duration, show_size
+from sidecar.cli.output import echo, make_console, print_json, show_duration, show_size
 from sidecar.cli.tables import hang
 from sidecar.cli.watch import Index, Kind
 from sidecar.errors import SchemaError
@@ -168,7 +168,7 @@ def _print_estimate(prospect: Survey, expected: Estimate, device: list[str], siz
         for index, line in enumerate(fact.split("\n")):
             typer.echo(hang(f"    {'' if index else name:<8}", line))
     if prospect.kind == "text" and (long_texts := describe_long_texts(prospect.sample.sizes)) is not None:
-        typer.echo(paint(hang(f"    {'texts':<8}", long_texts), "yellow"))
+        echo(hang(f"    {'texts':<8}", long_texts), "yellow")
     if not prospect.is_migrated:
         more = "run it again after `sidecar migrate` to learn whether `watch` would refuse anything else"
         typer.echo(hang("    checks  ", f"the primary key, types and pgvector; {more}"))

@@ -13,7 +13,7 @@ import typer
 
 from sidecar.cli.database import open_database
 from sidecar.cli.options import Columns, DatabaseUrl, Json, OptionalTable, Target
-from sidecar.cli.output import paint, print_json
+from sidecar.cli.output import echo, print_json
 from sidecar.cli.tables import choose_columns, hang, print_facts, print_table
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def status(  # noqa: PLR0913 - one parameter for every option of the command
     from sidecar.postgres.status_summary import summarize
 
     summary = summarize(watches)
-    typer.echo(paint(hang("", summary.text), _COLOURS[summary.health]))
+    echo(hang("", summary.text), _COLOURS[summary.health])
     if not watches:
         typer.echo("Start with: sidecar watch TABLE --source COLUMN")
     for watch in watches:
@@ -82,7 +82,7 @@ def status(  # noqa: PLR0913 - one parameter for every option of the command
 
 
 def _print_watch(watch: WatchStatus) -> None:
-    typer.echo(paint(hang("", f"{watch.name}: {watch.state}"), _COLOURS[watch.health]))
+    echo(hang("", f"{watch.name}: {watch.state}"), _COLOURS[watch.health])
     facts: dict[str, str | None] = {
         "source": f"{', '.join(watch.source)} ({watch.kind})",
         "vectors": _describe_companion(watch),

@@ -16,7 +16,7 @@ import typer
 from rich.cells import cell_len
 from rich.text import Text
 
-from sidecar.cli.output import make_console, on_one_line, paint, shorten, show
+from sidecar.cli.output import echo, make_console, on_one_line, shorten, show
 from sidecar.similarity import did_you_mean
 
 _GAP = "  "
@@ -67,7 +67,7 @@ def print_facts(facts: Mapping[str, str | None], label_width: int, colours: Mapp
     """Prints a labelled line for each fact that is not empty; on a terminal, prose wraps below itself."""
     for label, fact in facts.items():
         if fact:
-            typer.echo(paint(hang(f"    {label:<{label_width}}", fact), (colours or {}).get(label)))
+            echo(hang(f"    {label:<{label_width}}", fact), (colours or {}).get(label))
 
 
 def hang(label: str, text: str) -> str:
@@ -75,12 +75,13 @@ def hang(label: str, text: str) -> str:
 
     Commands and statements stay in one piece, to be copied: the terminal breaks them.
     """
-    width = make_console().width - len(label)
+    indent = cell_len(label)
+    width = make_console().width - indent
     if not is_for_people() or text.endswith(";") or width < 20:
         return label + text
     whole = _COMMAND.sub(lambda command: command[0].replace(" ", _INNER_SPACE), text)
     lines = wrap(whole, width, break_long_words=False, break_on_hyphens=False) or [""]
-    return label + f"\n{' ' * len(label)}".join(lines).replace(_INNER_SPACE, " ")
+    return label + f"\n{' ' * indent}".join(lines).replace(_INNER_SPACE, " ")
 
 
 def _print_tab_separated(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -124,7 +125,7 @@ def _print_aligned(
                 " " * (width - cell_len(part)) + part if is_number else part + " " * (width - cell_len(part))
                 for part, width, is_number in zip(parts, widths, numeric, strict=True)
             )
-            typer.echo(paint(_GAP.join(padded).rstrip(), style))
+            echo(_GAP.join(padded).rstrip(), style)
 
     print_row(names, "bold")
     for row in cells:
@@ -145,7 +146,7 @@ def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
             label = name + " " * (label_width - cell_len(name))
             lines = _wrap(_cut(value), max(console.width - label_width, 20))
             text = label + f"\n{' ' * label_width}".join(lines)
-            typer.echo(paint(text.rstrip(), "bold" if position == 0 else None))
+            echo(text.rstrip(), "bold" if position == 0 else None)
 
 
 def _cut(value: str) -> str:

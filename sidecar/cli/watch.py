@@ -12,7 +12,7 @@ from sidecar.cli.completion import complete_column
 from sidecar.cli.database import open_database
 from sidecar.cli.estimate import describe_long_texts
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json, Table, Target
-from sidecar.cli.output import make_console, paint, print_json
+from sidecar.cli.output import echo, make_console, print_json
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import Remains
@@ -94,7 +94,7 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     typer.echo(_describe_watch(watched))
     if (long_texts := describe_long_texts(sampled_bytes)) is not None:
         counted = f"sidecar status {quote(watched.relation)} counts them when they are embedded"
-        typer.echo(paint(f"Of a sample {long_texts}: the end has no part in the vector; {counted}.", "yellow"))
+        echo(f"Of a sample {long_texts}: the end has no part in the vector; {counted}.", "yellow")
 
 
 def unwatch(

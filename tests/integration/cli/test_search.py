@@ -105,9 +105,9 @@ def test_a_text_that_finds_pictures_has_the_models_probability_of_a_match(
     assert found["match_probability"] == pytest.approx(1, abs=1e-6)
     with terminal(monkeypatch, 80) as screen:
         command_line(*search, "something else")
-        *_, row, note = screen.lines()
-        assert " <1 % " in row
-        assert note.startswith("Nothing near: ")
+        text = screen.read()
+        assert " <1 % " in text
+        assert "\nNothing near: " in text
     db.execute("update sidecar_internal.watches set kind = 'text'")
     (found,) = parse(command_line.succeed(*search, "a hat", "--json"))
     assert found["match_probability"] is None

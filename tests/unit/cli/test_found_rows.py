@@ -57,7 +57,7 @@ def test_rows_with_an_emoji_become_lines_of_nearness_emoji_and_texts(
 def test_a_search_without_a_near_row_says_so(monkeypatch: pytest.MonkeyPatch, emoji_rows: FoundRows) -> None:
     with terminal(monkeypatch, 80) as screen:
         print_match(Match(emoji_rows, WATCH, [0.004, 0.001]), None)
-        assert screen.read().splitlines()[-1].startswith("Nothing near: ")
+        assert "\nNothing near: by the model's own estimate" in screen.read()
 
 
 def test_if_any_row_lacks_an_emoji_a_table_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:

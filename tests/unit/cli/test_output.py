@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sidecar.cli.output import paint, print_json, shorten, show, show_duration, show_size
+from sidecar.cli.output import echo, print_json, shorten, show, show_duration, show_size
 
 
 @pytest.mark.parametrize(
@@ -54,16 +54,24 @@ def test_json_is_one_line_with_dataclasses_as_objects_and_iso_times(
     assert json.loads(printed) == [{"name": "ä", "at": "2026-01-02T00:00:00+00:00"}]
 
 
-@pytest.mark.parametrize(("variable", "is_coloured"), [("NOTHING", True), ("NO_COLOR", False)])
-def test_colours_are_for_terminals_without_no_color(
-    monkeypatch: pytest.MonkeyPatch, variable: str, is_coloured: bool
+@pytest.mark.parametrize(
+    ("variables", "printed"),
+    [
+        ({}, "broken\n"),
+        ({"FORCE_COLOR": "1"}, "\x1b[31mbroken\x1b[0m\n"),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, "broken\n"),
+    ],
+)
+def test_without_a_terminal_colours_are_printed_only_if_forced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variables: dict[str, str], printed: str
 ) -> None:
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert paint("broken", "red") == "broken", "stdout is captured, no terminal"
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv(variable, "1")
-    assert ("\x1b[31m" in paint("broken", "red")) is is_coloured
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    echo("broken", "red")
+    assert capsys.readouterr().out == printed
 
 
 @pytest.mark.parametrize(
