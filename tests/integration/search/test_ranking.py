@@ -154,7 +154,7 @@ async def test_pictures_are_reranked_by_their_captions(
         answer = await search(client, table="photos", text="a", rerank={"column": "caption"})
         assert len({result["rerank_score"] for result in answer["results"]}) == 1
         response = await client.post("/search", json={"table": "photos", "text": "a", "rerank": {}})
-        assert_error(response, 422, "rerank_needs_column", "public.photos.e is made of pictures", "rerank.column")
+        assert_error(response, 422, "rerank_needs_column", "public.photos.e holds pictures", "rerank.column")
 
 
 async def test_an_impossible_rerank_is_rejected(client: httpx.AsyncClient) -> None:

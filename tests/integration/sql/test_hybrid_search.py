@@ -149,7 +149,7 @@ def test_pictures_are_searched_together_with_a_text_column(db: Connection) -> No
     )
     call = f"'{NORTH}', 'cat', target => 'e', document => '{{title}}'"
     assert keys(db, call) == ["1", "3"]  # 4 is in the companion, but its row was deleted
-    with refused(db, "22023", "target 'e' is made of pictures", "Name text columns"):
+    with refused(db, "22023", "target 'e' holds vectors of pictures", "Name text columns"):
         search(db, f"'{NORTH}', 'cat', target => 'e'")
     with refused(db, "42702", "has 2 watches", "Name the target"):
         search(db, f"'{NORTH}', 'cat'")
