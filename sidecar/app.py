@@ -13,7 +13,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,15 +20,17 @@ from typing import TypeAlias
 
 from starlette.applications import Starlette
 
+from sidecar.announcement import database_fact, model_fact
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.device_health import DeviceCall, DeviceHealth, HealthLimits
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, PairScorer, framing_of
 from sidecar.batching.lanes import BatchSettings
 from sidecar.batching.reranker import LazyScorer, Reranker
-from sidecar.concurrency import in_daemon_thread
-from sidecar.config import Settings, load_settings, set_passive_openmp_wait
-from sidecar.errors import ConfigurationError, ModelError
+from sidecar.concurrency import background, in_daemon_thread
+from sidecar.config import Settings, load_settings, misspelt_variables, set_passive_openmp_wait
+from sidecar.error_lines import write_error
+from sidecar.errors import ConfigurationError, ModelError, SidecarError
 from sidecar.http.access import Access
 from sidecar.http.application import HttpSetup, make_http_application
 from sidecar.http.cohere.endpoints import CohereEndpoints
@@ -60,7 +61,7 @@ from sidecar.postgres.watch_reader import WatchReader
 from sidecar.process_exit import EXIT_CONFIGURATION
 from sidecar.readiness import Readiness
 from sidecar.running_parts import RunningParts
-from sidecar.supervisor import Supervisor
+from sidecar.supervisor import Supervisor, log_failure
 from sidecar.telemetry.logs.configuration import configure_logging
 from sidecar.telemetry.metrics.device import DeviceFacts
 from sidecar.telemetry.objectives import ObjectiveMetrics, Objectives
@@ -71,6 +72,7 @@ logger = logging.getLogger(__name__)
 LoadEncoder: TypeAlias = Callable[[Settings], Encoder]
 LoadScorer: TypeAlias = Callable[[Settings, DeviceCall], PairScorer]
 
+_QUIET_LOADING_S = 5.0
 _EXIT_SHARE, _MAX_EXIT_S = 0.1, 1.0  # of SHUTDOWN_TIMEOUT_S, for the end of the interpreter
 _CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ingest
 _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
@@ -103,10 +105,12 @@ def create_app(
         if settings is None:
             settings = load_settings()
             configure_logging(settings)
+            for sentence in misspelt_variables():
+                logger.warning("%s", sentence)
         end = partial(os.kill, os.getpid(), signal.SIGTERM)
         sidecar = Sidecar(settings, load_encoder, on_failure=end, load_scorer=load_scorer)
     except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
+        write_error(error)
         raise SystemExit(EXIT_CONFIGURATION) from error
     return sidecar.make_app()
 
@@ -127,7 +131,8 @@ def device_limits(settings: Settings, encoder: object) -> HealthLimits:
 class Sidecar:
     """The parts of the process and their lifecycle. `on_failure` has to stop the server.
 
-    Raises ConfigurationError if keys cannot be read.
+    `report` gets the error that ends the process, if it was raised on purpose. `on_ready` is called once queries are
+    embedded, after model and database were announced in the log. Raises ConfigurationError if keys cannot be read.
     """
 
     def __init__(
@@ -136,8 +141,12 @@ class Sidecar:
         load_encoder: LoadEncoder,
         on_failure: Callable[[], None],
         load_scorer: LoadScorer = load_reranking_model,
+        *,
+        report: Callable[[SidecarError], None] = log_failure,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
-        self.supervisor = Supervisor(self._fail)
+        self.supervisor = Supervisor(self._fail, report)
+        self._on_ready = on_ready
         self._settings = settings
         self._load_encoder = load_encoder
         self._load_scorer = load_scorer
@@ -232,7 +241,8 @@ class Sidecar:
 
     async def _run(self) -> None:
         """Loads and tests the model, then serves it until the process stops."""
-        encoder = await in_daemon_thread("model-loading", partial(self._load_encoder, self._settings))
+        async with background(self._tell_of_loading(), "loading-message"):
+            encoder = await in_daemon_thread("model-loading", partial(self._load_encoder, self._settings))
         self._device_health.limits = device_limits(self._settings, encoder)
         flaw = await self._device_health.guard(in_daemon_thread("self-test", partial(self._test, encoder)))
         model = ModelInfo(encoder.model_id, encoder.fingerprint, encoder.dimensions)
@@ -272,8 +282,18 @@ class Sidecar:
                     reranker=reranker,
                 )
                 self._readiness.mark_ready()
-                logger.info("Ready: %s", encoder.model_id)
-                await self._closing.wait()
+                async with background(self._announce(encoder), "announcement"):
+                    await self._closing.wait()
+
+    async def _tell_of_loading(self) -> None:
+        await asyncio.sleep(_QUIET_LOADING_S)
+        logger.info("Loading %s; until that is done, /readyz answers 503.", self._settings.vision_model_id)
+
+    async def _announce(self, encoder: Encoder) -> None:
+        database = await database_fact(self._settings, self._database)
+        for fact in (model_fact(encoder), database):
+            fact.log()
+        self._on_ready()
 
     def _test(self, encoder: Encoder) -> str | None:
         """Why the model must not be used, None if it passed its self-test. Blocks."""

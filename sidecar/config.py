@@ -17,11 +17,13 @@ from pydantic_settings import EnvSettingsSource
 
 from sidecar.errors import ConfigurationError
 from sidecar.settings import Settings
+from sidecar.spelling import find_misspelt
 
 __all__ = [
     "Settings",
     "environment_without_secrets",
     "load_settings",
+    "misspelt_variables",
     "service_files",
     "set_passive_openmp_wait",
     "settings_table",
@@ -66,6 +68,13 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
     except ConfigurationError as error:
         problems += [problem for problem in error.problems if not any(alias in problem for alias in bad)]
     raise ConfigurationError(problems)
+
+
+def misspelt_variables() -> list[str]:
+    """A sentence for each variable of the environment whose name is nearly that of a setting, which is not set."""
+    known = [name for field_name in Settings.model_fields for name in variable_names(field_name)]
+    found = find_misspelt((name for name in os.environ if not name.startswith("PG")), known)
+    return [f"{name} is not a setting: did you mean {meant}?" for name, meant in found.items()]
 
 
 def set_passive_openmp_wait() -> None:

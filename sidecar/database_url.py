@@ -7,6 +7,10 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import unquote, urlsplit
 
 _URI = re.compile(r"postgres(ql)?://", re.IGNORECASE)
+# Of SQLAlchemy, which names one after the scheme.
+_DRIVER = re.compile(
+    r"(postgres|postgresql)\+(asyncpg|pg8000|psycopg|psycopg2|psycopg2cffi|psycopg_async)(?=://)", re.IGNORECASE
+)
 _PAIRS = re.compile(r"\s*[a-z_]+\s*=")
 _POOLER = "sidecar finds a pooler out by itself; LISTEN_DATABASE_URL leads past it"
 _POOL_SIZE = "DATABASE_POOL_SIZE says how many connections sidecar may use"
@@ -52,10 +56,15 @@ _HINTS = {
 _UNKNOWN = "libpq knows no such option; a setting of the server goes into options=-c%20name%3Dvalue"
 
 
+def without_driver(address: str) -> str:
+    """`postgresql://…` for `postgresql+psycopg://…`, as SQLAlchemy writes addresses; others as they are."""
+    return _DRIVER.sub(r"\1", address.lstrip(), count=1) if _DRIVER.match(address.lstrip()) else address
+
+
 def check_database_url(address: str) -> None:
     """Raises ValueError with a hint for a URL that libpq would misread, or quote in an error with its password.
 
-    libpq's `name=value` pairs pass unchecked.
+    libpq's `name=value` pairs pass unchecked. `address` is without SQLAlchemy's driver.
     """
     if _PAIRS.match(address):
         return
@@ -92,7 +101,7 @@ def drop_foreign_options(address: str, known: Iterable[str]) -> tuple[str, list[
 
 
 def _scheme_hints(address: str) -> Iterator[str]:
-    """What to write instead of another tool's scheme: `postgresql+asyncpg:`, `jdbc:` and the like."""
+    """What to write instead of another tool's scheme: `jdbc:` and the like."""
     if found := re.match(r"(postgres|postgresql)\+(\w+):", address):
         yield f"write postgresql:, without +{found[2]}"
     if address.startswith("jdbc:"):

@@ -8,14 +8,17 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
+from sidecar.announcement import address_fact
 from sidecar.app import LoadEncoder, Sidecar, load_embedding_model
-from sidecar.config import Settings
-from sidecar.errors import ConfigurationError
+from sidecar.config import Settings, misspelt_variables
+from sidecar.error_lines import log_error, write_error
+from sidecar.errors import ConfigurationError, SidecarError
 from sidecar.http.protocol.bounded_protocol import BoundedHttpProtocol
 from sidecar.listening import CannotListen, bind_hosts, format_address, open_listeners
 from sidecar.loopback import REMEDIES, resolves_to_loopback
@@ -100,39 +103,50 @@ def serve(
     """
     _require_keys_beyond_loopback(settings)
     configure_logging(settings)
+    for sentence in misspelt_variables():
+        logger.warning("%s", sentence)
     for number in _signals():  # until there is something to shut down
         signal.signal(number, _exit_at_once)
     try:
         listeners = open_listeners(settings.bind_host, settings.bind_port)
     except CannotListen as error:
-        logger.critical("%s. BIND_HOST and BIND_PORT say where.", error)
+        _report(settings, SidecarError(f"{error}\nHINT: BIND_HOST and BIND_PORT say where."))
         return EXIT_FAILURE
-    where = " and ".join(format_address(listener) for listener in listeners)
-    logger.info("Serving on %s.", where)
     if settings.allow_anonymous:
+        where = " and ".join(format_address(listener) for listener in listeners)
         logger.warning("ALLOW_ANONYMOUS=1: anyone who can reach %s is served, without a key.", where)
     process = _Process(settings, load_encoder, clean_up or _do_nothing)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(process.run(listeners))
+            exit_code = runner.run(process.run(listeners))
     finally:
         if clean_up is not None:
             process.deadline.cancel()
         for listener in listeners:
             listener.close()
+    process.report_start_error()
+    return exit_code
 
 
 class _Process:
     """A sidecar and its server, which stop together on a signal or a failure."""
 
     def __init__(self, settings: Settings, load_encoder: LoadEncoder, clean_up: Callable[[], None]) -> None:
+        self._start_error: SidecarError | None = None
         self._settings = settings
-        self._sidecar = Sidecar(settings, load_encoder, on_failure=self._stop)
+        self._addresses: list[str] = []
+        self._is_ready = False
+        self._sidecar = Sidecar(
+            settings, load_encoder, on_failure=self._stop, report=self._take_error, on_ready=self._announce
+        )
         self._server: _Server | None = None
         supervisor = self._sidecar.supervisor
-        self.deadline = ExitDeadline(settings.shutdown_timeout_s, lambda: supervisor.exit_code, clean_up)
+        self.deadline = ExitDeadline(
+            settings.shutdown_timeout_s, lambda: supervisor.exit_code, partial(self._cut_off, clean_up)
+        )
 
     async def run(self, listeners: list[socket.socket]) -> int:
+        self._addresses = [format_address(listener) for listener in listeners]
         config = server_config(self._settings, self._sidecar.make_app())
         self._server = _Server(config, self._settings.shutdown_timeout_s)
         loop = asyncio.get_running_loop()
@@ -147,11 +161,40 @@ class _Process:
         await self._server.serve(sockets=listeners)
         return self._sidecar.supervisor.exit_code
 
+    def _take_error(self, error: SidecarError) -> None:
+        """Keeps an error of the start for the last line; a later one is logged at once, since the end may take long."""
+        if self._is_ready:
+            log_error(error, logger)
+        else:
+            self._start_error = error
+
+    def report_start_error(self) -> None:
+        """Reports the error that ended the start, if there was one. A second call does nothing."""
+        error, self._start_error = self._start_error, None
+        if error is not None:
+            _report(self._settings, error)
+
+    def _cut_off(self, clean_up: Callable[[], None]) -> None:
+        self.report_start_error()
+        clean_up()
+
+    def _announce(self) -> None:
+        self._is_ready = True
+        address_fact(self._addresses, self._settings.root_path).log()
+
     def _stop(self) -> None:
         self.deadline.start()
         if self._server is not None:
             self._server.stop()
         self._sidecar.request_stop()
+
+
+def _report(settings: Settings, error: SidecarError) -> None:
+    """Writes the error as `ERROR: …` and `HINT: …`, as every command does; in the log's JSON format as events."""
+    if settings.log_format == "json":
+        log_error(error, logger)
+    else:
+        write_error(error)
 
 
 def _exit_at_once(*_signal: object) -> None:

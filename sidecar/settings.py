@@ -14,7 +14,7 @@ from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sidecar.api_keys import is_valid_key, parse_variable
-from sidecar.database_url import check_database_url
+from sidecar.database_url import check_database_url, without_driver
 from sidecar.errors import ConfigurationError
 
 MIB = 1024 * 1024
@@ -31,8 +31,8 @@ _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.
 # What each record is given by sidecar.telemetry.logs.formatters.
 _LOG_IDS = {"request_id": "", "trace_id": "", "span_id": ""}
 _DATABASE_URL: JsonDict = {
-    "allowed": "a URL such as postgresql://user:password@host:5432/database, without +driver, special characters as "
-    "%XX; or libpq's name=value pairs"
+    "allowed": "a URL such as postgresql://user:password@host:5432/database, special characters as %XX; or "
+    "libpq's name=value pairs"
 }
 _URL_FILE: JsonDict = {"allowed": "the path of a file that holds nothing else"}
 
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     """Token for models that Hugging Face gives to members only."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
-    """The least important messages to log."""
+    """The least important messages to log. At INFO, libraries log warnings and errors only."""
     log_format: str = Field(
         default="%(asctime)s | %(levelname)s | %(name)s | %(message)s",
         json_schema_extra={"allowed": "json, or a format of Python's logging, such as %(levelname)s %(message)s"},
@@ -355,9 +355,11 @@ class Settings(BaseSettings):
     @field_validator("database_url", "listen_database_url")
     @classmethod
     def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            check_database_url(url.get_secret_value())
-        return url
+        if url is None:
+            return None
+        address = without_driver(url.get_secret_value())
+        check_database_url(address)
+        return SecretStr(address)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

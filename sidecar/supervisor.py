@@ -9,22 +9,30 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sidecar.concurrency import background
-from sidecar.errors import ConfigurationError, DeviceError, ModelError
-from sidecar.process_exit import EXIT_CONFIGURATION, EXIT_FAILURE
+from sidecar.error_lines import describe, exit_code_of, log_error
+from sidecar.errors import ConfigurationError, DeviceError, ModelError, SidecarError
+from sidecar.process_exit import EXIT_FAILURE
 
 logger = logging.getLogger(__name__)
+
+
+def log_failure(error: SidecarError) -> None:
+    """Logs the error at CRITICAL."""
+    log_error(error, logger)
 
 
 class Supervisor:
     """Runs the process's tasks. Unsupervised, one that dies inside the lifespan is silent while the server answers.
 
-    `on_failure` is called once, at the first failure, with its reason; it has to stop the server.
+    `on_failure` is called once, at the first failure, with its reason; it has to stop the server. `report` gets the
+    first error that was raised on purpose, before; others are logged here.
     """
 
-    def __init__(self, on_failure: Callable[[str], None]) -> None:
+    def __init__(self, on_failure: Callable[[str], None], report: Callable[[SidecarError], None] = log_failure) -> None:
         self.failure: str | None = None
         self.exit_code = 0
         self._on_failure = on_failure
+        self._report = report
         self.stopping = False
 
     def stop(self) -> None:
@@ -40,13 +48,9 @@ class Supervisor:
     async def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except ConfigurationError as error:
-            for problem in error.problems:
-                logger.critical("%s", problem)
-            self._fail(f"{name}: {error}", EXIT_CONFIGURATION)
-        except (ModelError, DeviceError) as error:
-            logger.critical("%s", error)
-            self._fail(f"{name}: {error}", EXIT_FAILURE)
+        except (ConfigurationError, ModelError, DeviceError) as error:
+            self._report(error)
+            self._fail(f"{name}: {describe(error)}", exit_code_of(error))
         except Exception as error:
             logger.critical("Task %s died; the process ends.", name, exc_info=True)
             self._fail(f"task {name} died: {error}", EXIT_FAILURE)

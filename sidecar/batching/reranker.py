@@ -22,6 +22,7 @@ from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
 from sidecar.batching.preparation import split_texts
 from sidecar.concurrency import Backoff
+from sidecar.error_lines import describe
 from sidecar.errors import DeviceError, RerankModelFailed, SidecarError
 from sidecar.telemetry.telemetry import Stage
 
@@ -210,7 +211,7 @@ class LazyScorer:
         try:
             self._scorer = await self._load()
         except SidecarError as error:
-            self._start_pause(str(error))
+            self._start_pause(describe(error))
         except (asyncio.CancelledError, KeyboardInterrupt):
             raise
         except BaseException:  # a panic of a library in Rust is not an Exception

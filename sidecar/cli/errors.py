@@ -7,8 +7,8 @@ import re
 import typer
 
 from sidecar.cli.output import print_json
-from sidecar.errors import ConfigurationError, SidecarError, StatementRejected
-from sidecar.process_exit import EXIT_CONFIGURATION, EXIT_FAILURE
+from sidecar.error_lines import exit_code_of, problems_of, write_error
+from sidecar.errors import SidecarError, StatementRejected
 from sidecar.redaction import redact
 
 EXIT_FINDINGS = 3
@@ -33,16 +33,13 @@ def report_error(error: SidecarError, *, as_json: bool = False) -> int:
     `as_json`: also writes `{"error": {"code", "message", "hint"}}` to stdout, so that programs always find one line
     of JSON there.
     """
-    problems = error.problems if isinstance(error, ConfigurationError) else [redact(str(error))]
-    hint = redact(error.hint) if isinstance(error, StatementRejected) and error.hint else None
-    for problem in problems:
-        typer.echo(f"ERROR: {problem}", err=True)
-    if hint:
-        typer.echo(f"HINT: {hint}", err=True)
+    problems = problems_of(error)
+    write_error(error)
     if as_json:
-        message, _, appended_hint = "\n".join(problems).partition("\nHINT: ")
-        print_json({"error": {"code": _code(error), "message": message, "hint": hint or appended_hint or None}})
-    return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_FAILURE
+        message = "\n".join(problem.message for problem in problems)
+        hint = "\n".join(problem.hint for problem in problems if problem.hint) or None
+        print_json({"error": {"code": _code(error), "message": message, "hint": hint}})
+    return exit_code_of(error)
 
 
 def print_usage_error(reason: BaseException | None) -> None:

@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 _DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 _NO_CUDA = (
-    "REQUIRE_CUDA=1: PyTorch finds no CUDA GPU on this machine; set REQUIRE_CUDA=0 to run on the CPU (much slower; "
-    "VISION_MODEL_ID=demo is made for it), or check the driver with nvidia-smi and install a CUDA build of PyTorch"
+    "REQUIRE_CUDA=1: PyTorch finds no CUDA GPU on this machine\n"
+    "HINT: Check the driver with nvidia-smi, and that PyTorch is a CUDA build; or run on the CPU with REQUIRE_CUDA=0, "
+    "which is much slower (VISION_MODEL_ID=demo is made for it)."
 )
 
 

@@ -63,5 +63,5 @@ def load_encoder_on(compute: ComputeDevice, settings: Settings) -> OpenClipEncod
     encoder = OpenClipEncoder(towers, tokenizer, preprocessing, identity, compute)
     taken_s = time.monotonic() - started
     where = f"{encoder.device_name} in {encoder.precision}"
-    logger.info("Loaded %s as %s on %s, %.1f s", encoder.model_id, encoder.fingerprint, where, taken_s)
+    logger.debug("Loaded %s as %s on %s, %.1f s", encoder.model_id, encoder.fingerprint, where, taken_s)
     return encoder

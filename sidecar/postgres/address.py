@@ -25,7 +25,7 @@ from psycopg.pq import Conninfo
 from pydantic import SecretStr
 
 from sidecar.config import service_files
-from sidecar.database_url import drop_foreign_options
+from sidecar.database_url import drop_foreign_options, without_driver
 from sidecar.errors import ConfigurationError
 from sidecar.postgres.libpq_files import find_password, read_service
 from sidecar.redaction import redact
@@ -169,7 +169,7 @@ class Address:
 def read_address(address: str) -> Address:
     """Parses an address. Raises ConfigurationError with a line that says what is wrong, without the password."""
     known = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
-    ours, notes = drop_foreign_options(address, known)
+    ours, notes = drop_foreign_options(without_driver(address), known)
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(ours).items() if value is not None}
     except psycopg.Error as error:

@@ -200,11 +200,20 @@ def test_urls_that_postgres_clients_accept_are_accepted(url: str) -> None:
     assert load_settings({"DATABASE_URL": url}).database_url == SecretStr(url)
 
 
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg", "psycopg_async"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "LISTEN_DATABASE_URL"])
+def test_a_url_as_sqlalchemy_writes_it_is_read_without_its_driver(name: str, driver: str, tmp_path: Path) -> None:
+    url, read = f"postgresql+{driver}://ann:s3+cret@db/shop", SecretStr("postgresql://ann:s3+cret@db/shop")
+    (tmp_path / "url").write_text(f"{url}\n")
+    for environ in ({name: url}, {f"{name}_FILE": str(tmp_path / "url")}):
+        assert getattr(load_settings(environ), name.lower()) == read
+
+
 @pytest.mark.parametrize(
     "url",
     [
         "mysql://ann:s3cret@db/shop",
-        "postgresql+asyncpg://ann:s3cret@db/shop",
+        "postgresql+aiopg://ann:s3cret@db/shop",
         "postgresql://ann:s3cret",
         "postgresql://ann:s3cret#1@db/shop",
         "postgresql://ann:my s3cret@db/shop",
@@ -296,8 +305,7 @@ def test_invalid_image_hosts_are_rejected(hosts: str) -> None:
 @pytest.mark.parametrize(
     ("url", "hint"),
     [
-        ("postgresql+asyncpg://ann:s3cret@db/shop", "without +asyncpg"),
-        ("postgresql+psycopg://ann:s3cret@db/shop", "without +psycopg"),
+        ("postgresql+aiopg://ann:s3cret@db/shop", "without +aiopg"),
         ("jdbc:postgresql://db/shop?user=ann&password=s3cret", "without jdbc:"),
         ("postgis://ann:s3cret@db/shop", "write postgresql://"),
         ("postgresql://ann:s3cret#1@db/shop", "%23"),

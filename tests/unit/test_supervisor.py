@@ -83,7 +83,7 @@ async def test_a_task_is_cancelled_and_awaited_at_the_end_of_its_block() -> None
 @pytest.mark.parametrize(
     ("error", "code", "lines"),
     [
-        (ModelError("no such file"), EXIT_FAILURE, ["no such file"]),
+        (ModelError("no such file\nHINT: Look."), EXIT_FAILURE, ["no such file. Look."]),
         (ConfigurationError(["A='1': no", "B='2': no"]), EXIT_CONFIGURATION, ["A='1': no", "B='2': no"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from huggingface_hub.errors import (
 )
 
 from sidecar.errors import ModelError
+
+logger = logging.getLogger(__name__)
 
 _REFUSED = (401, 403)
 
@@ -47,6 +50,7 @@ def fetch_snapshot(
 
 def _download(repo_id: str, names: Sequence[str], token: str | None, variable: str) -> Path:
     try:
+        logger.info("Downloading %s from Hugging Face into its cache, which is done once.", repo_id)
         return Path(snapshot_download(repo_id, allow_patterns=list(names), token=token))
     # First: in older versions of huggingface_hub it is an HfHubHTTPError too, without a response.
     except LocalEntryNotFoundError as error:
@@ -78,7 +82,7 @@ def _explain_refusal(repo_id: str, status: int, token: str | None, variable: str
 
 def _explain_offline(repo_id: str, variable: str) -> str:
     return (
-        f"{repo_id!r} is not on this machine and Hugging Face cannot be reached (no network, or HF_HUB_OFFLINE=1). "
-        f"Run once with a network to fill the cache, after which HF_HUB_OFFLINE=1 works; or copy the model's folder "
-        f"here and set {variable}=local-dir:/path/to/folder"
+        f"{repo_id!r} is not on this machine and Hugging Face cannot be reached (no network, or HF_HUB_OFFLINE=1)\n"
+        f"HINT: Run once with a network to fill the cache, after which HF_HUB_OFFLINE=1 works; or copy the model's "
+        f"folder here and set {variable}=local-dir:/path/to/folder"
     )

@@ -12,6 +12,8 @@ from sidecar.telemetry.logs.stderr_handler import StderrHandler
 CONNECTION_LOGGER = "uvicorn.error.connection"
 """The logger of our HTTP connections, which uvicorn would have log to `uvicorn.error`."""
 
+_PACKAGE = "sidecar"
+_LEVELS_OF_LIBRARIES = ("DEBUG", "WARNING", "ERROR", "CRITICAL")
 _UVICORN_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
 _QUIET_LOGGERS = {
     # The sidecar logs each request itself; uvicorn's line would show the query string.
@@ -57,7 +59,10 @@ class _OurHandler(StderrHandler):
 
 
 def configure_logging(settings: Settings) -> None:
-    """Sends all logging and all warnings to stderr in `LOG_FORMAT`, from `LOG_LEVEL` up. May be called again."""
+    """Sends all logging and all warnings to stderr in `LOG_FORMAT`, from `LOG_LEVEL` up. May be called again.
+
+    With INFO, libraries log from WARNING up: what they tell of their own start hides what we say.
+    """
     lines = JsonFormatter() if settings.log_format == "json" else LineFormatter(settings.log_format)
     lines.hide(_tokens(settings))
     root = logging.getLogger()
@@ -65,7 +70,8 @@ def configure_logging(settings: Settings) -> None:
         lines.hide(earlier.lines.secrets)
         root.removeHandler(earlier)
     root.addHandler(_OurHandler(lines))
-    root.setLevel(settings.log_level)
+    root.setLevel(settings.log_level if settings.log_level in _LEVELS_OF_LIBRARIES else "WARNING")
+    logging.getLogger(_PACKAGE).setLevel(settings.log_level)
     for name in _UVICORN_LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()

@@ -89,7 +89,9 @@ def _fail_to_load(_settings: Settings) -> NoReturn:
 
 
 def _refuse_the_machine(_settings: Settings) -> NoReturn:
-    raise ConfigurationError(["REQUIRE_CUDA='1': there is no GPU", "CUDA_DEVICE='cuda:7': there is no such GPU"])
+    raise ConfigurationError(
+        ["REQUIRE_CUDA='1': there is no GPU\nHINT: Set it to 0.", "CUDA_DEVICE='cuda:7': there is no such GPU"]
+    )
 
 
 _LOADERS: Mapping[str, Callable[[Settings], Encoder]] = {

@@ -74,7 +74,7 @@ def test_it_listens_at_every_address_of_both_families(tmp_path: Path, bind_host:
     if not has_ipv6():
         pytest.skip("this machine has no IPv6")
     with served(tmp_path, BIND_HOST=bind_host, ALLOW_ANONYMOUS="1") as process:
-        wait_until(lambda: "startup complete" in process.log, lambda: process.log, timeout_s=20)
+        wait_until(lambda: "documentation at" in process.log, lambda: process.log, timeout_s=20)
         hosts = ("127.0.0.1", "127.0.0.2", "[::1]")
         wait_until(lambda: {host for host in hosts if answers_at(process, host)} == served_at, lambda: process.log)
         httpx.get(process.url.replace("127.0.0.1", min(served_at)) + "/status")
@@ -98,7 +98,7 @@ def test_a_machine_without_ipv6_serves_ipv4(tmp_path: Path, bind_host: str) -> N
     command = shlex.join([sys.executable, "-m", "tests.integration.server.program", "hash"])
     start = f"import os; os.execvp('unshare', {[*arguments, without + command]!r})"
     with sidecar_process(tmp_path, ("-c", start), DATABASE_URL="", BIND_HOST=bind_host, ALLOW_ANONYMOUS="1") as process:
-        wait_until(lambda: "startup complete" in process.log, lambda: process.log, timeout_s=20)
+        wait_until(lambda: "documentation at" in process.log, lambda: process.log, timeout_s=20)
         ask = f"import urllib.request as u; print(u.urlopen('{process.url}/livez').read().decode())"
         asked = subprocess.run(
             ["nsenter", "--net", "--target", str(process.pid), sys.executable, "-c", ask],

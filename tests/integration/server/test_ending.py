@@ -257,19 +257,32 @@ def test_a_task_that_dies_stops_bare_uvicorn_too(tmp_path: Path) -> None:
         assert "Task batcher died" in process.log
 
 
-def test_a_model_that_cannot_be_loaded_exits_with_code_1_and_one_line(tmp_path: Path) -> None:
-    with serving(tmp_path, "unreadable", LOG_FORMAT="%(levelname)s %(message)s") as process:
+def test_a_model_that_cannot_be_loaded_ends_the_start_with_an_error_and_a_hint_alone(tmp_path: Path) -> None:
+    with serving(tmp_path, "unreadable", DATABASE_URL="") as process:
         assert process.exit_code() == 1
-        assert "CRITICAL /nowhere/model.safetensors cannot be read: is it cut off?\n" in process.log
-        assert "Traceback" not in process.log
+        error, hint = process.log.splitlines()  # and nothing else
+        assert error == "ERROR: /nowhere/model.safetensors cannot be read: is it cut off?"
+        assert hint.startswith("HINT: VISION_MODEL_ID names the model")
 
 
 def test_a_setting_that_does_not_suit_the_machine_exits_with_code_2(tmp_path: Path) -> None:
-    with serving(tmp_path, "refused", LOG_FORMAT="%(levelname)s %(message)s") as process:
+    with serving(tmp_path, "refused", DATABASE_URL="") as process:
         assert process.exit_code() == 2
-        assert "CRITICAL REQUIRE_CUDA='1': there is no GPU\n" in process.log
-        assert "CRITICAL CUDA_DEVICE='cuda:7': there is no such GPU\n" in process.log
-        assert "Traceback" not in process.log
+        assert process.log.splitlines() == [
+            "ERROR: REQUIRE_CUDA='1': there is no GPU",
+            "HINT: Set it to 0.",
+            "ERROR: CUDA_DEVICE='cuda:7': there is no such GPU",
+        ]
+
+
+def test_an_error_at_the_start_is_an_event_in_a_log_of_json(tmp_path: Path) -> None:
+    with serving(tmp_path, "refused", DATABASE_URL="", LOG_FORMAT="json") as process:
+        assert process.exit_code() == 2
+        events = [json.loads(line) for line in process.log.splitlines()]
+    assert [(event["level"], event["message"].partition(":")[0], event.get("hint")) for event in events] == [
+        ("CRITICAL", "REQUIRE_CUDA='1'", "Set it to 0."),
+        ("CRITICAL", "CUDA_DEVICE='cuda:7'", None),
+    ]
 
 
 def test_an_invalid_setting_exits_bare_uvicorn_with_code_2_before_anything_is_loaded(tmp_path: Path) -> None:
@@ -277,7 +290,7 @@ def test_an_invalid_setting_exits_bare_uvicorn_with_code_2_before_anything_is_lo
     with sidecar_process(tmp_path, UVICORN, SIDECAR_TEST_ENCODER="hash", **wrong) as process:
         assert process.exit_code() == 2
         lines = sorted(process.log.splitlines())
-        assert [line.partition("=")[0] for line in lines] == ["BATCH_MAX_VIEWS", "LOG_LEVEL"]
+        assert [line.partition("=")[0] for line in lines] == ["ERROR: BATCH_MAX_VIEWS", "ERROR: LOG_LEVEL"]
 
 
 def test_bare_uvicorn_serves_and_stops(tmp_path: Path) -> None:
