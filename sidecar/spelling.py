@@ -1,4 +1,7 @@
-"""Finds names that are probably misspelt forms of known ones."""
+"""Finds names that are probably misspelt forms of known ones.
+
+Stricter than similarity.py, which answers a question: a false alarm here would come at every start.
+"""
 
 from __future__ import annotations
 
