@@ -279,7 +279,7 @@ def test_an_error_at_the_start_is_an_event_in_a_log_of_json(tmp_path: Path) -> N
     with serving(tmp_path, "refused", DATABASE_URL="", LOG_FORMAT="json") as process:
         assert process.exit_code() == 2
         events = [json.loads(line) for line in process.log.splitlines()]
-    assert [(event["level"], event["message"].partition(":")[0], event.get("hint")) for event in events] == [
+    assert [(event["level"], event["message"].partition(": ")[0], event.get("hint")) for event in events] == [
         ("CRITICAL", "REQUIRE_CUDA='1'", "Set it to 0."),
         ("CRITICAL", "CUDA_DEVICE='cuda:7'", None),
     ]
