@@ -27,8 +27,9 @@ def naming_similar_tables(connection: Connection, table: object) -> Iterator[Non
         if error.sqlstate not in _UNKNOWN_TABLE or not isinstance(table, str):
             raise
         hint = None
-        with suppress(psycopg.Error):  # without schema `sidecar`, or without rights: nothing to add
-            hint = _name_watch(connection, table) or _name_similar(connection, table)
+        with suppress(psycopg.Error):  # without schema `sidecar`, or without rights to read its watches
+            hint = _name_watch(connection, table)
+        hint = hint or _name_similar(connection, table)
         if hint is None:
             raise
         raise StatementRejected(error.message, error.sqlstate, hint) from error

@@ -12,10 +12,12 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from sidecar.errors import StatementRejected
+from sidecar.operations.meant_table import naming_similar_tables
 from sidecar.operations.operations import WatchRequest
 from sidecar.operations.planning.survey import HEAD_BYTES, SAMPLE_ROWS, Refusal, Sample, Survey, Table
 from sidecar.operations.session import Connection, translate_psycopg_errors
 from sidecar.postgres.statements import read_statements
+from sidecar.similarity import did_you_mean
 
 _SQL = read_statements("sidecar.operations.planning", "unmigrated.sql")
 _COUNTED_BYTES, _COUNTED_BYTES_UNANALYSED = 16 * 2**20, 256 * 2**20
@@ -39,7 +41,7 @@ def survey_unmigrated(connection: Connection, request: WatchRequest) -> Survey:
 
     Raises StatementRejected if there is no such table or source, or the role may not read it.
     """
-    with translate_psycopg_errors():
+    with naming_similar_tables(connection, request.table), translate_psycopg_errors():
         found = _rows(connection, "table", request.table)[0]
         if found["kind"] not in {"r", "p"}:
             what = _NAMES.get(found["kind"], "relation of another kind")
@@ -65,8 +67,9 @@ def _find_source(connection: Connection, table: str, request: WatchRequest) -> _
     columns = {row["name"]: row for row in _rows(connection, "columns", request.table, request.source)}
     for name in request.source:
         if name not in columns:
-            hint = r"Column names are case-sensitive here: give them as \d shows them."
-            raise StatementRejected(f"table {table} has no column '{name}'", "42703", hint)
+            similar = did_you_mean(name, [row["name"] for row in _rows(connection, "names", request.table)], "'{}'")
+            hint = rf"{similar} Column names are case-sensitive here: give them as \d shows them."
+            raise StatementRejected(f"table {table} has no column '{name}'", "42703", hint.lstrip())
         if columns[name]["kind"] is None:
             message = (
                 f"column {table}.{columns[name]['quoted']} has type {columns[name]['type']}, "

@@ -38,6 +38,9 @@ select s.name, s.quoted, format_type(s.type, null) as type,
        case when s.type = 'bytea'::regtype then 'image' when t.typcategory = 'S' then 'text' end as kind
 from types s join pg_type t on t.oid = s.type where t.typtype <> 'd'
 
+-- name: names
+select a.attname::text as name from pg_attribute a where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped
+
 -- name: pgvector
 -- The version of pgvector in this database, else the one that the server would install; NULL where it has none.
 select coalesce(installed_version, default_version) as version from pg_available_extensions where name = 'vector'

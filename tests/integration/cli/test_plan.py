@@ -231,8 +231,9 @@ def test_plan_before_migrate_says_what_it_could_not_check(unmigrated: Db, comman
     ("arguments", "message"),
     [
         (("catalogue", "title"), "catalogue is a view, not a table"),
-        (("produtcs", "title"), 'relation "produtcs" does not exist'),
-        (("products", "colour"), "has no column 'colour'"),
+        (("produtcs", "title"), 'relation "produtcs" does not exist\nHINT: Did you mean products?'),
+        (("products", "colour"), "has no column 'colour'\nHINT: Column names are case-sensitive"),
+        (("products", "titel"), "has no column 'titel'\nHINT: Did you mean 'title'? Column names"),
         (("products", "id"), "has type bigint, which holds neither text nor pictures"),
         (("products", "title", "photo"), "mixes pictures with other columns"),
         (("products", "title", "--kind", "image"), "holds text"),

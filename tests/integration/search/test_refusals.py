@@ -38,6 +38,7 @@ REFUSED: list[tuple[dict[str, Any], int, str, str, str | None]] = [
     ({"filter": {"nope": 1}}, 403, "column_not_exposed", "`filter.nope`: the watch does not", "filter.nope"),
     ({"filter": {"e": "[1]"}}, 403, "column_not_exposed", "`filter.e`: the watch does not", "filter.e"),
     ({"filter": {"ctid": "(0,1)"}}, 403, "column_not_exposed", "`filter.ctid`: the watch does not", "filter.ctid"),
+    ({"columns": ["titel"]}, 403, "column_not_exposed", "`columns[0]`: the watch does not", "columns[0]"),
     ({"columns": ["title", "secret"]}, 403, "column_not_exposed", "`columns[1]`: the watch does not", "columns[1]"),
     ({"columns": ["title"] * 1600}, 422, "duplicate_column", "`columns[1]` names 'title' again", "columns[1]"),
     ({"filter": {"tenant": [7] * 1001}}, 422, "too_many_values", "`filter`: tenant has 1001 values", "filter"),
