@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import typer
 
 from sidecar.cli.output import print_json
-from sidecar.error_lines import exit_code_of, problems_of, write_error
+from sidecar.cli.usage_errors import describe_usage_error
+from sidecar.error_lines import Problem, exit_code_of, problems_of, write_error
 from sidecar.errors import SidecarError, StatementRejected
+from sidecar.process_exit import EXIT_FAILURE
 from sidecar.redaction import redact
 
 EXIT_FINDINGS = 3
@@ -42,12 +45,30 @@ def report_error(error: SidecarError, *, as_json: bool = False) -> int:
     return exit_code_of(error)
 
 
-def print_usage_error(reason: BaseException | None) -> None:
-    """Prints as JSON what typer has written to stderr already: wrong usage, or a question answered with no."""
-    if isinstance(reason, typer.Abort):
-        print_json({"error": {"code": "aborted", "message": "aborted: nothing was done", "hint": None}})
-    elif (format_message := getattr(reason, "format_message", None)) is not None:
-        print_json({"error": {"code": "wrong_usage", "message": format_message(), "hint": None}})
+def report_usage_error(error: Any, *, as_json: bool = False) -> int:
+    """As `report_error`, for a ClickException of typer. Without arguments it is the help that the program has instead."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.format_message(), err=True)
+        return int(error.exit_code)
+    problem = describe_usage_error(error)
+    _write(problem)
+    if as_json:
+        print_json({"error": {"code": "wrong_usage", "message": problem.message, "hint": problem.hint}})
+    return int(error.exit_code)
+
+
+def report_abort(*, as_json: bool = False) -> int:
+    """As `report_error`, for a question that was answered with no, or not at all."""
+    problem = Problem("aborted: nothing was done", None)
+    _write(problem)
+    if as_json:
+        print_json({"error": {"code": "aborted", "message": problem.message, "hint": None}})
+    return EXIT_FAILURE
+
+
+def _write(problem: Problem) -> None:
+    for line in problem.lines:
+        typer.echo(line, err=True)
 
 
 def warn(message: str, hint: str | None = None) -> None:

@@ -50,13 +50,6 @@ def test_version_prints_the_version_of_the_package(command_line: CommandLine) ->
     assert command_line.succeed("--version") == f"sidecar {sidecar.__version__}\n"
 
 
-def test_an_unknown_command_is_wrong_usage(command_line: CommandLine) -> None:
-    outcome = command_line("wach")
-    assert outcome.code == 2
-    assert "wach" in outcome.stderr
-    assert "Did you mean 'watch'" in outcome.stderr
-
-
 def test_an_unknown_option_is_wrong_usage(command_line: CommandLine) -> None:
     outcome = command_line("status", "--folow")
     assert outcome.code == 2
