@@ -46,7 +46,7 @@ def report_error(error: SidecarError, *, as_json: bool = False) -> int:
 
 
 def report_usage_error(error: Any, *, as_json: bool = False) -> int:
-    """As `report_error`, for a ClickException of typer. Without arguments it is the help that the program has instead."""
+    """As `report_error`, for a ClickException of typer; one of them is the help for a program without arguments."""
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(error.format_message(), err=True)
         return int(error.exit_code)
