@@ -106,4 +106,5 @@ class EmbeddingClient:
             raise AccessRefused(f"the service at {self._url} refuses: {message}{hint}")
         if 400 <= status < 500 and status != 429:
             raise InputError(code, message)
-        raise ServiceUnavailable(f"the service at {self._url} cannot embed now: {message}")
+        hint = f"Try again in a moment; {self._url}/readyz says what it waits for."
+        raise ServiceUnavailable(f"the service at {self._url} cannot embed now: {message}\nHINT: {hint}")

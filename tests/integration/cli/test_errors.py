@@ -102,3 +102,16 @@ def test_with_a_column_that_does_not_exist(db: Db, command_line: CommandLine) ->
 def test_with_a_table_without_a_primary_key(db: Db, command_line: CommandLine) -> None:
     db.execute("create table heap (title text)")
     assert "table public.heap has no primary key" in command_line.fail("watch", "heap", "--source", "title")
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg", "psycopg2"])
+def test_an_address_as_sqlalchemy_writes_it_works_in_every_command(
+    db: Db, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, database_url: str, driver: str
+) -> None:
+    url = database_url.replace("postgresql://", f"postgresql+{driver}://")
+    assert url != database_url
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("LISTEN_DATABASE_URL", url)
+    for command in (("migrate",), ("status",), ("plan", "products", "title"), ("pause",)):
+        command_line.succeed(*command)
+    assert command_line("doctor").code in {0, 3}
