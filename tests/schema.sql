@@ -469,7 +469,7 @@ CREATE FUNCTION sidecar.truncated_texts(relation regclass, target text DEFAULT N
     select t.key, t.embedded_at from sidecar_internal.texts_with('truncated', relation, target, max_rows) t
 $$;
 
-COMMENT ON FUNCTION sidecar.truncated_texts(relation regclass, target text, max_rows integer) IS 'Rows of a watch whose text is longer than the model reads: its end has no part in the vector. In the order of the key, max_rows (NULL: all) at most.';
+COMMENT ON FUNCTION sidecar.truncated_texts(relation regclass, target text, max_rows integer) IS 'Rows of a watch whose text is longer than the model reads: its end does not affect the vector. In the order of the key, max_rows (NULL: all) at most.';
 
 CREATE FUNCTION sidecar.uninstall(force boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
@@ -524,7 +524,7 @@ CREATE FUNCTION sidecar.unreadable_texts(relation regclass, target text DEFAULT 
     select t.key, t.embedded_at from sidecar_internal.texts_with('unreadable', relation, target, max_rows) t
 $$;
 
-COMMENT ON FUNCTION sidecar.unreadable_texts(relation regclass, target text, max_rows integer) IS 'Rows of a watch with a text of which the tokenizer of the model knows hardly a word, so that its vector says little. In the order of the key, max_rows (NULL: all) at most.';
+COMMENT ON FUNCTION sidecar.unreadable_texts(relation regclass, target text, max_rows integer) IS 'Rows of a watch with a text of which the model''s tokenizer knows hardly a word, so that its vector means little. In the order of the key, at most max_rows (NULL: all).';
 
 CREATE FUNCTION sidecar.unwatch(relation regclass, target text DEFAULT NULL::text, drop_target boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
@@ -4258,7 +4258,7 @@ begin
     perform sidecar_internal.check_row_exists(w, key); -- first, because unwatch locks the user's table before ours
     waiting := sidecar_internal.events_of_key(w.id, key);
     if waiting.is_own then
-        raise exception 'row % of % was written in this transaction, which nobody else sees yet', key, w.relation
+        raise exception 'row % of % was written in this transaction, which no one else can see yet', key, w.relation
             using errcode = 'object_not_in_prerequisite_state', hint = 'Commit first, then call sidecar.wait_embedded.';
     end if;
     loop

@@ -28,7 +28,7 @@ def pause(
 def resume(
     table: OptionalTable = None, target: Target = None, as_json: Json = False, database_url: DatabaseUrl = None
 ) -> None:
-    """Embed what was paused again.
+    """Resume what was paused.
 
     Example: sidecar resume products --target photo_embedding
     """
@@ -46,7 +46,10 @@ def rate(
         ),
     ],
     rows_per_s: Annotated[
-        str, typer.Argument(metavar="ROWS_PER_S", help="Such as 50 or 0.5; `none` lifts the cap.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="ROWS_PER_S", help="A number such as 50 or 0.5, or `none` to lift the cap.", show_default=False
+        ),
     ],
     target: Target = None,
     as_json: Json = False,
@@ -101,7 +104,7 @@ def reembed(
             f"All rows of {relation}.{column} will be embedded again. Follow it: sidecar status {table} --follow"
         )
         if watch is not None and watch.is_idle:
-            typer.echo(f"For now nothing happens. State of the watch: {watch.state}")
+            typer.echo(f"Nothing happens for now. State of the watch: {watch.state}")
 
 
 def _set_paused(table: str | None, target: str | None, paused: bool, as_json: bool, database_url: str | None) -> None:

@@ -47,7 +47,7 @@ def demo(
         bool | None,
         typer.Option(
             "--yes/--no",
-            help="The answer to that question, for scripts: delete that too, or keep it.",
+            help="Answer that question in scripts: delete everything, or keep the rest.",
             show_default=False,
         ),
     ] = None,
@@ -55,7 +55,7 @@ def demo(
         EmbeddedVersion | None,
         typer.Option(
             "--postgres",
-            help="The major version of a new directory's Postgres. Default: 18; where there is one, its own.",
+            help="PostgreSQL version of a new data directory. Default: 18, or that of the existing directory.",
             show_default=False,
         ),
     ] = None,
@@ -66,7 +66,7 @@ def demo(
             metavar="PORT",
             min=1,
             max=65535,
-            help="The port of Postgres, which the directory keeps. Default: 15432, or the next free one.",
+            help="The port of Postgres, kept for later starts. Default: 15432, or the next free one.",
             show_default=False,
         ),
     ] = None,
@@ -99,7 +99,7 @@ def _ask_to_delete(answer: bool | None, foreign: Foreign) -> bool | None:
     """The answer of the command line, else of the person at the terminal; None if there is no terminal."""
     if answer is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
-    typer.echo(f"The demo did not make this, which is in its Postgres:\n{foreign}", err=True)
+    typer.echo(f"The demo's Postgres holds this, which the demo did not create:\n{foreign}", err=True)
     if answer is not None:
         typer.echo(f"It is {'deleted' if answer else 'kept'} (--{'yes' if answer else 'no'}).", err=True)
         return answer

@@ -26,12 +26,12 @@ _SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")
 
 def doctor(
     long_transaction_s: Annotated[
-        float, typer.Option(metavar="S", min=0, help="From when on an open transaction is old.")
+        float, typer.Option(metavar="S", min=0, help="Age from which an open transaction is reported.")
     ] = 300,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Look for faults in the setup, and say how to repair them.
+    """Find faults in the setup, and say how to fix them.
 
     It looks at the database and the way to it, and changes nothing.
 
@@ -74,7 +74,7 @@ def _print_checkup(checkup: Checkup) -> None:
         typer.echo(hang("not checked  ", f"{checks}: {shorten(reason, 200)}"))
     counts = Counter(finding.severity for finding in checkup.findings)
     found = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _SEVERITIES if counts[s])
-    nothing = "Nothing found in what this role may look at." if checkup.not_checked else "Nothing found: all is well."
+    nothing = "No problems found in what this role may look at." if checkup.not_checked else "No problems found."
     typer.echo(f"Found: {found}." if found else nothing)
 
 

@@ -15,7 +15,7 @@ from sidecar.errors import ConfigurationError, InputError
 _TIMEOUT_S = 90.0
 _ADVICE = {
     "missing_key": "Set SIDECAR_API_KEY to one of the service's keys, with the scope `embed`.",
-    "invalid_key": "SIDECAR_API_KEY is set, but to no key of this service.",
+    "invalid_key": "SIDECAR_API_KEY is set, but is not a valid key for this service.",
     "forbidden_scope": "Set SIDECAR_API_KEY to a key with the scope `embed`.",
 }
 
@@ -81,7 +81,7 @@ class EmbeddingClient:
         except (OSError, http.client.HTTPException) as error:
             raise ServiceUnavailable(
                 f"the service does not answer at {self._url}: {getattr(error, 'strerror', None) or error}\n"
-                "HINT: Start it with `sidecar serve`, or name the one that runs: --url http://host:port"
+                "HINT: Start it with `sidecar serve`, or name a running one: --url http://host:port"
             ) from error
         return self._read(status, answer)
 

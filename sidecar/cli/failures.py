@@ -27,7 +27,7 @@ _COLUMNS_BY_REASON = (
 def failures(  # noqa: PLR0913 - one parameter for every option of the command
     table: OptionalTable = None,
     target: Target = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most, the newest first.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Show at most this many, newest first.")] = 100,
     by_reason: Annotated[
         bool,
         typer.Option(
@@ -103,7 +103,7 @@ def retry(  # noqa: PLR0913 - one parameter for every option of the command
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Try rows again that could not be embedded.
+    """Retry rows that could not be embedded.
 
     \b
     Examples:
@@ -113,7 +113,7 @@ def retry(  # noqa: PLR0913 - one parameter for every option of the command
     """
     _check_key(key)
     if everything and (target is not None or key is not None):
-        raise typer.BadParameter("it goes with neither --target nor --key", param_hint="--all")
+        raise typer.BadParameter("it cannot be combined with --target or --key", param_hint="--all")
     if not everything and table is None:
         raise typer.BadParameter("name one, or give --all", param_hint="TABLE")
     with open_database(database_url, "worker") as operations, make_console(stderr=True).status("Retrying …"):

@@ -39,7 +39,7 @@ Target: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="The vector column, where the table has several watches.",
+        help="The vector column, if the table has several watches.",
         show_default=False,
         autocompletion=complete_target,
     ),
@@ -53,7 +53,7 @@ DatabaseUrl: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="The database; DATABASE_URL if left out. Others on this machine see a command line, and a password in it.",
+        help="The database. Default: DATABASE_URL. Others on this machine can see command lines, and passwords in them.",
         show_default=False,
     ),
 ]

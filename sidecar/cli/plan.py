@@ -41,13 +41,13 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="What `watch --source` would be given.",
+            help="The columns, as for `watch --source`.",
             show_default=False,
             autocompletion=complete_column,
         ),
     ],
     target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The vector column.", show_default=False)] = None,
-    kind: Annotated[Kind | None, typer.Option(help="Left out, it follows from the column's type.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Default: by the column's type.")] = None,
     companion: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Keep the vectors in this table.", show_default=False)
     ] = None,
@@ -60,7 +60,7 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
         typer.Option(
             metavar="NUMBER",
             min=0.001,
-            help="Texts or picture views that the device does in a second. Left out: what running sidecars measured.",
+            help="Texts or picture views that the device does per second. Default: as measured by running sidecars.",
             show_default=False,
         ),
     ] = None,

@@ -28,7 +28,7 @@ def migrate(
     """Bring schema `sidecar` of the database up to date. Creates the extension pgvector where it is missing.
 
     All of one call is one transaction: one that fails changes nothing. A schema that was restored without its rows is
-    taken up. It goes past a pooler: LISTEN_DATABASE_URL is used where it is set.
+    repaired. It bypasses a pooler: LISTEN_DATABASE_URL is used where it is set.
 
     Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar migrate
     """
@@ -81,13 +81,15 @@ def _describe_restored(restored: RestoredSchema) -> str:
 
 def uninstall(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Even while a sidecar is running on this database.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do it even while a sidecar is running on this database.")
+    ] = False,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Remove schema `sidecar` and its triggers. Your vectors stay: columns, companion tables, indexes.
 
-    Whatever stays is listed with the statement that removes it.
+    What remains is listed with the statement that removes it.
 
     Example: sidecar uninstall --yes
     """
@@ -101,4 +103,4 @@ def uninstall(
     if as_json:
         print_json({"removed": True, "remains": remains})
         return
-    typer.echo(f"The sidecar is removed. What stays, and what removes it:\n{describe_remains(remains)}")
+    typer.echo(f"The sidecar is removed. What remains, and how to remove it:\n{describe_remains(remains)}")

@@ -31,7 +31,7 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
         str, typer.Argument(metavar="QUERY", help="A text, or the path of a picture.", show_default=False)
     ],
     target: Target = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How many rows.")] = 5,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Number of rows.")] = 5,
     text: Annotated[bool, typer.Option("--text", help="QUERY is a text, even if a file has that name.")] = False,
     url: Annotated[
         str | None,
@@ -45,7 +45,7 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
 ) -> None:
     """Find the rows nearest to a text or a picture. Asks the running service for the query's vector.
 
-    SIDECAR_API_KEY is the key to send, where the service wants one.
+    SIDECAR_API_KEY is the key to send, if the service needs one.
     Where a table has several watches and none is named, the one of pictures is searched.
 
     \b

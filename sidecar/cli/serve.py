@@ -24,7 +24,7 @@ Port: TypeAlias = Annotated[
 RootPath: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        metavar="PATH", help="What a proxy in front puts before all paths. Default: ROOT_PATH.", show_default=False
+        metavar="PATH", help="Path prefix that a proxy in front adds. Default: ROOT_PATH.", show_default=False
     ),
 ]
 

@@ -36,10 +36,12 @@ def status(  # noqa: PLR0913 - one parameter for every option of the command
     ] = False,
     until_embedded: Annotated[
         bool,
-        typer.Option("--until-embedded", help="As --follow, and end when nothing is pending and every index stands."),
+        typer.Option(
+            "--until-embedded", help="Like --follow, but end once nothing is pending and all indexes are built."
+        ),
     ] = False,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Count the rows of large tables too; that can take long.")
+        bool, typer.Option("--exact", help="Count the rows of large tables too; that can take a while.")
     ] = False,
     columns: Columns = None,
     as_json: Json = False,

@@ -19,12 +19,14 @@ def texts(  # noqa: PLR0913 - one parameter for every option of the command
     table: Table,
     target: Target = None,
     truncated: Annotated[
-        bool, typer.Option("--truncated", help="Longer than the model reads: the end has no part in the vector.")
+        bool, typer.Option("--truncated", help="Longer than the model reads: the end does not affect the vector.")
     ] = False,
     unreadable: Annotated[
         bool, typer.Option("--unreadable", help="In words that the model's tokenizer does not know.")
     ] = False,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most, in the order of the key.")] = 100,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Show at most this many, in the order of the key.")
+    ] = 100,
     columns: Columns = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,

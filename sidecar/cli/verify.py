@@ -24,7 +24,7 @@ def verify(table: Table, target: Target = None, as_json: Json = False, database_
 
     A running sidecar does it, and embeds what differs again.
 
-    It finds contents changed with the triggers off and vectors overwritten. Ctrl-C leaves it going on.
+    It finds contents changed with the triggers off and vectors overwritten. After Ctrl-C it continues.
 
     Example: sidecar verify products --target photo_embedding
     """

@@ -48,16 +48,16 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
         str | None,
         typer.Option(metavar="COLUMN", help="The vector column; added if missing. Default: SOURCE_embedding."),
     ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="Left out, it follows from the column's type.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Default: by the column's type.")] = None,
     companion: Annotated[
-        str | None, typer.Option(metavar="TABLE", help="Keep the vectors in this table; made if missing.")
+        str | None, typer.Option(metavar="TABLE", help="Keep the vectors in this table, which is created if missing.")
     ] = None,
     index: Annotated[
         Index, typer.Option(help="halfvec takes a third of the space, at the same recall.")
     ] = Index.HALFVEC,
     model: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Only a sidecar with this model id or fingerprint embeds the rows."),
+        typer.Option(metavar="MODEL", help="Only a sidecar with this model id or fingerprint may embed the rows."),
     ] = None,
     dimensions: Annotated[
         int, typer.Option(metavar="N", min=1, max=16000, help="Length of the model's vectors.")
@@ -94,7 +94,7 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     typer.echo(_describe_watch(watched))
     if (long_texts := describe_long_texts(sampled_bytes)) is not None:
         counted = f"sidecar status {quote(watched.relation)} counts them when they are embedded"
-        echo(f"Of a sample {long_texts}: the end has no part in the vector; {counted}.", "yellow")
+        echo(f"Of a sample {long_texts}: the end does not affect the vector; {counted}.", "yellow")
 
 
 def unwatch(
@@ -110,7 +110,7 @@ def unwatch(
 
     They are used again when the watch is started again.
 
-    Whatever stays is listed with the statement that removes it. --drop-target also works after the watch has ended.
+    What remains is listed with the statement that removes it. --drop-target also works after the watch has ended.
 
     \b
     Examples:
@@ -127,7 +127,7 @@ def unwatch(
         return
     typer.echo(f"{ended.relation}.{ended.target} is no longer watched. Its vectors are {vectors}.")
     if ended.remains:
-        typer.echo(f"What stays, and what removes it:\n{describe_remains(ended.remains)}")
+        typer.echo(f"What remains, and how to remove it:\n{describe_remains(ended.remains)}")
     if ended.remains and not drop_target:
         command = f"sidecar unwatch {quote(table)} --target {quote(ended.target)} --drop-target"
         typer.echo(f"Or delete the vectors and their index: {command}")

@@ -41,7 +41,7 @@ def run_demo(directory: DemoDirectory, settings: Settings, console: Console, opt
     _on_signals(_end)  # until the service handles signals itself
     steps = Steps(console)
     if settings.database_url is not None:
-        steps.print("DATABASE_URL is set; the demo leaves that database alone and uses a Postgres of its own.")
+        steps.print("DATABASE_URL is set; the demo does not touch that database and uses a Postgres of its own.")
     run = _Run(directory, settings, steps, options)
     try:
         exit_code = run.run()

@@ -67,7 +67,7 @@ class LeaseKeeper:
                 await asyncio.sleep(RELEASE_RETRY_S)
                 await self._release(released)
         except WatchChanged as error:
-            logger.debug("nothing to release on %s any longer: %s", self._watch.quoted_name, error)
+            logger.debug("nothing left to release on %s: %s", self._watch.quoted_name, error)
         except DatabaseError as error:
             self._context.liveness.left_leases = True
             logger.warning("could not release %d events on %s: %s", len(released), self._watch.quoted_name, error)
@@ -90,7 +90,7 @@ class LeaseKeeper:
                     async with self._context.database.connection() as connection:
                         renewed = await renew_lease(connection, self._watch, sorted(asked), self._lease)
             except WatchChanged as error:
-                logger.debug("nothing to renew on %s any longer: %s", self._watch.quoted_name, error)
+                logger.debug("nothing left to renew on %s: %s", self._watch.quoted_name, error)
                 continue
             except DatabaseError as error:
                 logger.warning("could not renew %d leases on %s: %s", len(asked), self._watch.quoted_name, error)

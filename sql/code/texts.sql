@@ -25,7 +25,7 @@ returns table (key jsonb, embedded_at timestamptz) language sql stable set searc
     select t.key, t.embedded_at from sidecar_internal.texts_with('truncated', relation, target, max_rows) t
 $$;
 comment on function sidecar.truncated_texts is
-    'Rows of a watch whose text is longer than the model reads: its end has no part in the vector. In the order of the key, max_rows '
+    'Rows of a watch whose text is longer than the model reads: its end does not affect the vector. In the order of the key, max_rows '
     '(NULL: all) at most.';
 
 create or replace function sidecar.unreadable_texts(relation regclass, target text default null, max_rows integer default 1000)
@@ -33,5 +33,5 @@ returns table (key jsonb, embedded_at timestamptz) language sql stable set searc
     select t.key, t.embedded_at from sidecar_internal.texts_with('unreadable', relation, target, max_rows) t
 $$;
 comment on function sidecar.unreadable_texts is
-    'Rows of a watch with a text of which the tokenizer of the model knows hardly a word, so that its vector says little. In the order '
-    'of the key, max_rows (NULL: all) at most.';
+    'Rows of a watch with a text of which the model''s tokenizer knows hardly a word, so that its vector means little. In the order '
+    'of the key, at most max_rows (NULL: all).';

@@ -59,7 +59,7 @@ begin
     perform sidecar_internal.check_row_exists(w, key); -- first, because unwatch locks the user's table before ours
     waiting := sidecar_internal.events_of_key(w.id, key);
     if waiting.is_own then
-        raise exception 'row % of % was written in this transaction, which nobody else sees yet', key, w.relation
+        raise exception 'row % of % was written in this transaction, which no one else can see yet', key, w.relation
             using errcode = 'object_not_in_prerequisite_state', hint = 'Commit first, then call sidecar.wait_embedded.';
     end if;
     loop

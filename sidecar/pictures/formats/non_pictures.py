@@ -46,7 +46,7 @@ _MARKUP = (
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 _KINDS = (
-    (_LFS, "a Git LFS pointer, not the file that it stands for", "Fetch the files (`git lfs pull`) and store those"),
+    (_LFS, "a Git LFS pointer, not the file that it points to", "Fetch the files (`git lfs pull`) and store those"),
     (b"{\\rtf", "an RTF document", "Store the picture itself"),
     (b"PK\3\4", "a zip archive", "Unpack it, and store the picture that is in it"),
     (b"PK\5\6", "an empty zip archive", "Store the picture itself"),
@@ -122,16 +122,16 @@ def _identify_encoded(text: bytes) -> tuple[str, str] | None:
         decoded = bytes.fromhex(match[1].decode("ascii"))
         if text.startswith(b"\\\\") or text[:2] in (b"\\x", b"0x") or _is_recognisable(decoded):
             return (
-                f"hexadecimal text{_describe(decoded)}, not the bytes that it stands for",
+                f"hexadecimal text{_describe(decoded)}, not the bytes that it represents",
                 "Store those, in SQL: decode(regexp_replace(convert_from(…, 'UTF8'), '^[\\\\]+x|^0x', ''), 'hex')",
             )
     elif _BASE64_TEXT.match(compact) and _is_recognisable(decoded := _decode_base64(compact)):
         return (
-            f"base64 text{_describe(decoded)}, not the bytes that it stands for",
+            f"base64 text{_describe(decoded)}, not the bytes that it represents",
             f"Store those, in SQL: decode({_sql_of_base64(compact)}, 'base64')",
         )
     elif text.startswith(b"\\") and _OCTAL_TEXT.match(text[:64]):
-        return "escaped text (\\377 …), not the bytes that it stands for", (
+        return "escaped text (\\377 …), not the bytes that it represents", (
             "Store those, in SQL: decode(convert_from(…, 'UTF8'), 'escape')"
         )
     return None
@@ -165,5 +165,5 @@ def _identify_reference(text: bytes) -> tuple[str, str] | None:
     if text.isdigit() and len(text) <= _MAX_OID_DIGITS:
         return "a number, perhaps that of a large object", "Store its content, in SQL: lo_get(…)"
     if (_PATH_OR_URL.match(text) or _FILE_NAME.match(text)) and b"\n" not in text:
-        return "the address of a picture, not the picture", "Store the file that stands there"
+        return "the address of a picture, not the picture", "Store the file at that address"
     return None

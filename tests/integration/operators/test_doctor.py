@@ -56,7 +56,7 @@ def test_a_healthy_database_has_no_finding(db: Connection, command_line: Command
     assert server.startswith(
         f"PostgreSQL {facts['server']}, pgvector {facts['pgvector']} in schema public, schema sidecar"
     )
-    assert verdict == "Nothing found: all is well."
+    assert verdict == "No problems found."
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -209,7 +209,7 @@ def test_a_reader_sees_which_checks_its_rights_exclude(
     run(db, "alter table items enable trigger sidecar_1_insert")
     first, *_, last = command_line.succeed("doctor").splitlines()
     assert "schema sidecar at a revision that this role may not see" in first
-    assert last == "Nothing found in what this role may look at."
+    assert last == "No problems found in what this role may look at."
     assert f"run: select sidecar.grant_worker('{worker}');" in command_line.fail("pause")
 
 
