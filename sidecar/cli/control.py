@@ -18,7 +18,7 @@ def pause(
 ) -> None:
     """Stop embedding one watch, a table, or all of them.
 
-    Changes are remembered meanwhile.
+    Changes are recorded in the meantime.
 
     Example: sidecar pause products
     """
@@ -57,7 +57,7 @@ def rate(
 ) -> None:
     """Limit how many rows are embedded per second.
 
-    Live rows and backfill count together, over all sidecars.
+    Live changes and backfill count together, across all sidecars.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def reembed(
 ) -> None:
     """Embed all rows again, perhaps with another model.
 
-    With another model the old vectors are cleared first: a column never holds vectors of two spaces.
+    With another model the old vectors are cleared first: a column never holds vectors of two models.
 
     Example: sidecar reembed products --target photo_embedding
     """

@@ -31,7 +31,8 @@ def failures(  # noqa: PLR0913 - one parameter for every option of the command
     by_reason: Annotated[
         bool,
         typer.Option(
-            "--by-reason", help="For each reason: how many, an example, what to do, and the query that finds the rows."
+            "--by-reason",
+            help="For each reason: the number of rows, an example, what to do, and the query that finds the rows.",
         ),
     ] = False,
     columns: Columns = None,

@@ -46,14 +46,14 @@ Target: TypeAlias = Annotated[
 ]
 Columns: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="A,B,…", help="Only these columns of the table, in this order.", show_default=False),
+    typer.Option(metavar="A,B,…", help="Show only these columns, in this order.", show_default=False),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DatabaseUrl: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="The database. Default: DATABASE_URL. Others on this machine can see command lines, and passwords in them.",
+        help="The database. Default: DATABASE_URL. Others on this machine can see passwords on a command line.",
         show_default=False,
     ),
 ]

@@ -27,8 +27,8 @@ def migrate(
 ) -> None:
     """Bring schema `sidecar` of the database up to date. Creates the extension pgvector where it is missing.
 
-    All of one call is one transaction: one that fails changes nothing. A schema that was restored without its rows is
-    repaired. It bypasses a pooler: LISTEN_DATABASE_URL is used where it is set.
+    Each call is one transaction: if it fails, nothing is changed. A schema that was restored without its rows is
+    repaired. It bypasses a pooler: LISTEN_DATABASE_URL is used if it is set.
 
     Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar migrate
     """

@@ -46,7 +46,7 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
     """Find the rows nearest to a text or a picture. Asks the running service for the query's vector.
 
     SIDECAR_API_KEY is the key to send, if the service needs one.
-    Where a table has several watches and none is named, the one of pictures is searched.
+    If a table has several watches and none is named, the one on pictures is searched.
 
     \b
     Examples:

@@ -74,7 +74,7 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
 ) -> None:
     """Keep a vector column up to date with texts or pictures.
 
-    The same call again changes nothing.
+    Repeating the command changes nothing.
 
     \b
     Examples:
