@@ -66,4 +66,4 @@ def test_reembed_starts_a_backfill_and_may_name_another_model(watched: Db, comma
 
 def test_reembed_reports_why_nothing_happens_yet(watched: Db, command_line: CommandLine) -> None:
     text = command_line.succeed("reembed", "products", "--target", "e")
-    assert "For now nothing happens. State of the watch: no sidecar is running" in text
+    assert "Nothing happens for now. State of the watch: no sidecar is running" in text

@@ -43,7 +43,7 @@ def test_the_key_from_the_environment_is_sent(
     ("key", "said", "advice"),
     [
         ("", "Send a key", "HINT: Set SIDECAR_API_KEY to one of the service's keys, with the scope `embed`."),
-        ("wrong-key-0123456789", "none of this service's", "HINT: SIDECAR_API_KEY is set, but to no key of this"),
+        ("wrong-key-0123456789", "not valid for this service", "HINT: SIDECAR_API_KEY is set, but is not a valid key"),
         (ADMIN, "lacks the scope `embed`", "HINT: Set SIDECAR_API_KEY to a key with the scope `embed`."),
     ],
 )

@@ -48,7 +48,7 @@ def test_watch_prints_sources_pending_rows_and_the_query_to_search(db: Db, comma
 
 def test_changing_a_watch_needs_replace(db: Db, command_line: CommandLine) -> None:
     command_line.succeed("watch", "products", "--source", "title", "--target", "e")
-    assert "watched already" in command_line.fail("watch", "products", "--source", "brand", "--target", "e")
+    assert "already watched" in command_line.fail("watch", "products", "--source", "brand", "--target", "e")
     command_line.succeed("watch", "products", "--source", "brand", "--target", "e", "--replace")
     assert watches(db)[0][2] == ["brand"]
 
@@ -96,7 +96,7 @@ def test_unwatch_lists_what_stays_and_drop_target_works_afterwards(watched: Db, 
     assert command == "sidecar unwatch products --target e --drop-target"
     ended = parse(command_line.succeed("unwatch", "products", "--target", "f", "--json"))
     assert [each["statement"] for each in ended["remains"]] == ["alter table public.products drop column f;"]
-    assert "its vectors have stayed" in command_line.fail("unwatch", "products", "--target", "e").lower()
+    assert "its vectors are still there" in command_line.fail("unwatch", "products", "--target", "e").lower()
     assert "are deleted" in command_line.succeed(*command.split()[1:])
     ended = parse(command_line.succeed("unwatch", "products", "--drop-target", "--json"))
     assert (ended["target"], ended["vectors"], ended["remains"]) == ("f", "deleted", [])

@@ -264,7 +264,7 @@ def test_in_a_terminal_each_finding_has_its_reason_and_its_command(db: Connectio
     assert outcome.code == 3
     assert outcome.stdout.splitlines()[1:] == [
         "PROBLEM  triggers: public.items.e: disabled: sidecar_1_insert",
-        "    why    changes of rows are not noticed until the next sweep, and changed content not at all",
+        "    why    changes of rows are not noticed until the next sweep, and changed content never is",
         f"    psql   {WATCH};",
         "NOTE  paused: public.items.v: the watch is paused",
         "    why    changes are remembered, but not embedded",

@@ -65,7 +65,7 @@ def test_a_key_of_several_columns_comes_back_whole(db: Connection) -> None:
 
 
 def test_invalid_searches_are_rejected(db: Connection) -> None:
-    with refused(db, "22023", "k is 0", "Say how many"):
+    with refused(db, "22023", "k is 0", "Give the number of rows"):
         run(db, "select * from sidecar.search('items', '[1,2,3]', target => 'e', k => 0)")
     with refused(db, "42702", "has 2 watches", "Name the target"):
         run(db, "select * from sidecar.search('items', '[1,2,3]')")

@@ -52,7 +52,7 @@ def test_repeating_the_call_changes_nothing_and_other_columns_need_replace(db: C
     assert watch(db, "expose => array['price']") == watch_id
     assert run(db, "select w, w.xmin::text from sidecar_internal.watches w") == before
     for other in ("", "expose => array['price', 'hue']", "expose => '{}'"):
-        with refused(db, "42710", r"is watched already, with .*, expose \{price\}", "replace => true"):
+        with refused(db, "42710", r"is already watched, with .*, expose \{price\}", "replace => true"):
             watch(db, other)
 
 

@@ -137,7 +137,7 @@ def test_a_dropped_companion_is_reported_and_watch_recreates_it(db: Connection) 
     watch_id = value(db, WATCH.format("vectors"))
     run(db, "drop table shop.vectors cascade")
     assert "companion table is gone" in value(db, "select state from sidecar.status")
-    with refused(db, "42710", "is watched already", "replace => true"):
+    with refused(db, "42710", "is already watched", "replace => true"):
         run(db, WATCH.format("vectors"))
     assert value(db, WATCH.format("vectors").replace("3)", "3, replace => true)")) == watch_id
     assert value(db, "select companion::text from sidecar_internal.watches") == "shop.vectors"

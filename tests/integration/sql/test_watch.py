@@ -120,7 +120,7 @@ def test_a_different_call_is_refused_without_replace(items: Connection, differen
     watch_id = value(items, WATCH)
     call = f"select sidecar.watch('items', target => 'e', dimensions => 3, {difference}%s)"
     with refused(
-        items, "42710", "public.items.e is watched already, with source {title}, companion none", "replace => true"
+        items, "42710", "public.items.e is already watched, with source {title}, companion none", "replace => true"
     ):
         run(items, call.replace("%s", ""))
     assert value(items, call.replace("%s", ", replace => true")) == watch_id
