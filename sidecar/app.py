@@ -73,6 +73,7 @@ LoadEncoder: TypeAlias = Callable[[Settings], Encoder]
 LoadScorer: TypeAlias = Callable[[Settings, DeviceCall], PairScorer]
 
 _QUIET_LOADING_S = 5.0
+_MODEL_HINT = "VISION_MODEL_ID names the model; VISION_MODEL_ID=demo is a small one that needs no download."
 _EXIT_SHARE, _MAX_EXIT_S = 0.1, 1.0  # of SHUTDOWN_TIMEOUT_S, for the end of the interpreter
 _CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ingest
 _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
@@ -242,7 +243,7 @@ class Sidecar:
     async def _run(self) -> None:
         """Loads and tests the model, then serves it until the process stops."""
         async with background(self._tell_of_loading(), "loading-message"):
-            encoder = await in_daemon_thread("model-loading", partial(self._load_encoder, self._settings))
+            encoder = await in_daemon_thread("model-loading", self._load)
         self._device_health.limits = device_limits(self._settings, encoder)
         flaw = await self._device_health.guard(in_daemon_thread("self-test", partial(self._test, encoder)))
         model = ModelInfo(encoder.model_id, encoder.fingerprint, encoder.dimensions)
@@ -284,6 +285,15 @@ class Sidecar:
                 self._readiness.mark_ready()
                 async with background(self._announce(encoder), "announcement"):
                     await self._closing.wait()
+
+    def _load(self) -> Encoder:
+        """Raises ConfigurationError, and ModelError with a hint. Blocks."""
+        try:
+            return self._load_encoder(self._settings)
+        except ModelError as error:
+            if "\nHINT: " in str(error):
+                raise
+            raise ModelError(f"{error}\nHINT: {_MODEL_HINT}") from error
 
     async def _tell_of_loading(self) -> None:
         await asyncio.sleep(_QUIET_LOADING_S)

@@ -6,12 +6,11 @@ import logging
 import sys
 from dataclasses import dataclass
 
-from sidecar.errors import ConfigurationError, ModelError, SidecarError, StatementRejected
+from sidecar.errors import ConfigurationError, SidecarError, StatementRejected
 from sidecar.process_exit import EXIT_CONFIGURATION, EXIT_FAILURE
 from sidecar.redaction import redact
 
 _HINT = "\nHINT: "
-_MODEL_HINT = "VISION_MODEL_ID names the model; VISION_MODEL_ID=demo is a small one that needs no download."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,6 @@ def problems_of(error: SidecarError) -> list[Problem]:
         message, _, hint = text.partition(_HINT)
         if isinstance(error, StatementRejected) and error.hint:
             hint = redact(error.hint)
-        elif isinstance(error, ModelError):
-            hint = hint or _MODEL_HINT
         problems.append(Problem(message, hint or None))
     return problems
 
