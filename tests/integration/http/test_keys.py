@@ -221,4 +221,4 @@ def test_a_key_file_that_is_invalid_at_start_is_a_configuration_error(
     with pytest.raises(SystemExit) as ended:
         create_app(Settings(api_keys_file=file))
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("API_KEYS_FILE")
+    assert capsys.readouterr().err.startswith("ERROR: API_KEYS_FILE")
