@@ -27,7 +27,7 @@ COMMANDS = {
     "retry": ("shop.items",),
     "plan": ("shop.items", "title", "--dimensions", "16"),
     "texts": ("shop.items", "--truncated"),
-    "search": ("shop.items", "red"),
+    "search": ("shop.items", "red", "--url", "http://127.0.0.1:9"),  # where nothing listens
     "reembed": ("shop.items",),
     "watch": ("shop.items", "--source", "title", "--target", "other", "--dimensions", "16"),
     "unwatch": ("shop.items",),
