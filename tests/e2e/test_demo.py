@@ -44,7 +44,8 @@ def directory(postgres_version: str) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def demo(directory: Path, postgres_version: str) -> Iterator[Demo]:
     """A demo on a new directory, shared by all tests. The last test ends it."""
-    with demo_process(directory / "data", "--postgres", postgres_version) as demo:
+    port = str(find_free_port())  # not the default, which another demo of this machine may have
+    with demo_process(directory / "data", "--postgres", postgres_version, "--postgres-port", port) as demo:
         demo.await_ready()
         yield demo
 

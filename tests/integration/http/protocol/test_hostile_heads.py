@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -139,5 +140,5 @@ async def test_smuggled_requests_in_a_body_are_not_parsed() -> None:
             b"0\r\n\r\nGET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
         )
         answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
-        assert answer.count(b"HTTP/1.1 ") == 1
+        assert len(re.findall(rb"HTTP/1\.1 \d", answer)) == 1
         assert answer.startswith(b"HTTP/1.1 400 ")
