@@ -217,6 +217,7 @@ class DrainRate:
         self._seconds_per_item: float | None = None
 
     def add(self, items: int, duration_s: float) -> None:
+        """Counts `items` that left in `duration_s`, as the caller measures it."""
         newest = duration_s / items
         if self._seconds_per_item is None:
             self._seconds_per_item = newest

@@ -146,7 +146,7 @@ class Batcher:
         """
         if not texts:
             return np.empty((0, self._encoder.dimensions), np.float32)
-        return await self._encode(TextInputs(texts), lane, may_block=may_block)
+        return await self._enqueue_and_wait(TextInputs(texts), lane, may_block=may_block)
 
     async def encode_picture(
         self, picture: DecodedPicture, lane: Lane, digest: bytes | None = None, *, may_block: bool = False
@@ -162,7 +162,7 @@ class Batcher:
         size = self._encoder.view_size
         if not len(picture.views) or picture.views.shape[1:] != (size, size, 3):
             raise ValueError(f"Views must be (n, {size}, {size}, 3) with n > 0; these are {picture.views.shape}.")
-        vectors = await self._encode(ViewInputs(picture.views, digest), lane, may_block=may_block)
+        vectors = await self._enqueue_and_wait(ViewInputs(picture.views, digest), lane, may_block=may_block)
         mean = (vectors * picture.weights[:, None]).sum(axis=0, dtype=np.float32)
         length = np.linalg.norm(mean)
         if not length > _MIN_LENGTH_OF_MEAN:
@@ -176,11 +176,11 @@ class Batcher:
         """
         if not pairs:
             return np.empty(0, np.float32)
-        return await self._encode(PairInputs(pairs, scorer), Lane.RERANK, may_block=may_block)
+        return await self._enqueue_and_wait(PairInputs(pairs, scorer), Lane.RERANK, may_block=may_block)
 
     async def check_device(self, kind: Kind, lane: Lane) -> None:
         """Encodes a known input, to tell a failing device from a failing input. Raises DeviceError for the device."""
-        rows = await self._encode(known_input(self._encoder, kind), lane, may_block=True)
+        rows = await self._enqueue_and_wait(known_input(self._encoder, kind), lane, may_block=True)
         if np.isnan(rows).any():
             raise DeviceError(f"The device fails: {NOT_FINITE}. Try MODEL_PRECISION=fp32.")
 
@@ -190,11 +190,11 @@ class Batcher:
         Raises what broke the device thread, or DeviceLost once the device is given up. When cancelled, the running
         micro-batch ends first, so that the device is free; a device in trouble is not waited for.
         """
-        call_soon = asyncio.get_running_loop().call_soon_threadsafe
+        loop = asyncio.get_running_loop()
         ended = asyncio.wrap_future(
             self._device.start(
-                on_taken=lambda: call_soon(self._admission.notify_freed) if self._admission.has_blocked_jobs else None,
-                on_finished=lambda finished: call_soon(self._deliver, finished),
+                on_taken=lambda: self._wake_blocked_jobs(loop),
+                on_finished=lambda finished: loop.call_soon_threadsafe(self._deliver, finished),
             )
         )
         try:
@@ -207,10 +207,23 @@ class Batcher:
                 # A thread that hangs cannot be ended; it is a daemon.
                 await asyncio.wait([ended], timeout=None if self.health.trouble is None else _LAST_BATCH_WAIT_S)
             finally:
-                for job in self._jobs:
-                    job.fail(DeviceError("The batcher stopped before the device answered."))
+                self._fail_unanswered()
 
-    async def _encode(self, inputs: Inputs, lane: Lane, *, may_block: bool = False) -> Rows:
+    def _wake_blocked_jobs(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Has blocked jobs check on `loop` whether they fit now. Called in the device thread."""
+        if self._admission.has_blocked_jobs:
+            loop.call_soon_threadsafe(self._admission.notify_freed)
+
+    def _fail_unanswered(self) -> None:
+        """Fails every job that has no answer yet."""
+        for job in self._jobs:
+            job.fail(DeviceError("The batcher stopped before the device answered."))
+
+    async def _enqueue_and_wait(self, inputs: Inputs, lane: Lane, *, may_block: bool = False) -> Rows:
+        """Makes a job of `inputs`, enqueues it, and waits for its answer: one row per item. Dropped if cancelled.
+
+        Raises Overloaded, DeviceError, DeviceOutOfMemory.
+        """
         job = Job(lane, inputs, asyncio.get_running_loop().create_future(), self.telemetry.traces.current_context())
         self._jobs.add(job)
         try:
@@ -225,6 +238,7 @@ class Batcher:
             job.answer.cancel()  # otherwise an error that was never retrieved would be logged
 
     def _deliver(self, finished: FinishedBatch) -> None:
+        """Sets the answers of jobs, on the event loop. Reports the micro-batch to admission and telemetry."""
         batch, encoded = finished.batch, finished.encoded
         self._admission.record(finished)
         if encoded.items >= self._full_items:

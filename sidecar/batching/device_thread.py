@@ -110,7 +110,7 @@ class DeviceThread:
                     self._probe(step)
                     continue
                 on_taken()
-                finished = self._encode(step)
+                finished = self._run_on_device(step)
                 self._settle(finished)
                 probe_needed = self._update_health(finished)  # first: callers may ask for readiness once answered
                 on_finished(finished)
@@ -141,7 +141,8 @@ class DeviceThread:
                 self._changed.wait(self._health.seconds_to_probe() if lane is None else wait_s)
             return None
 
-    def _encode(self, batch: MicroBatch) -> FinishedBatch:
+    def _run_on_device(self, batch: MicroBatch) -> FinishedBatch:
+        """Encodes a micro-batch, and records which sizes fitted into the device's memory. Blocks."""
         attempts = FitAttempts()
         began_s = time.monotonic()
         with self._health.call(f"a micro-batch of {len(batch)} ({batch.kind.value})"):

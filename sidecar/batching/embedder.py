@@ -141,11 +141,11 @@ class Embedder:
         Raises Overloaded, DeviceError.
         """
         if lane is not Lane.QUERY or not self._cache_enabled:
-            return await self._encode(texts, lane, reservation)
+            return await self._encode_whole_or_in_chunks(texts, lane, reservation)
         answers: list[Embedded | TextRejected | None] = [self._cache.get(text) for text in texts]
         unknown = [text for text, answer in zip(texts, answers, strict=True) if answer is None]
         self._telemetry.query_cache_looked_up(len(texts) - len(unknown), len(unknown))
-        encoded = iter(await self._encode(unknown, lane, reservation) if unknown else [])
+        encoded = iter(await self._encode_whole_or_in_chunks(unknown, lane, reservation) if unknown else [])
         if self._bulk.is_bulk(len(texts)):  # most likely documents, which would evict queries that are repeated
             return [answer or next(encoded) for answer in answers]
         return [answer or self._keep(text, next(encoded)) for text, answer in zip(texts, answers, strict=True)]
@@ -169,17 +169,19 @@ class Embedder:
         """Encodes a known input, to tell a failing device from a failing input. Raises DeviceError for the device."""
         await self._batcher.check_device(kind, lane)
 
-    async def _encode(
+    async def _encode_whole_or_in_chunks(
         self, texts: Sequence[str], lane: Lane, reservation: Reservation | None
     ) -> list[Embedded | TextRejected]:
+        """One answer per text, in order. The texts of a bulk request are encoded in chunks, all others together."""
         if lane.is_of_rows or not self._bulk.is_bulk(len(texts)):
-            return await self._encode_texts(texts, lane, reservation)
+            return await self._prepare_and_encode(texts, lane, reservation)
         with self._bulk.reserve(len(texts)) as bulk_reservation:
-            return await self._bulk.encode(texts, lambda chunk: self._encode_texts(chunk, lane, bulk_reservation))
+            return await self._bulk.encode(texts, lambda chunk: self._prepare_and_encode(chunk, lane, bulk_reservation))
 
-    async def _encode_texts(
+    async def _prepare_and_encode(
         self, texts: Sequence[str], lane: Lane, reservation: Reservation | None
     ) -> list[Embedded | TextRejected]:
+        """Tokenises texts, and has the batcher encode those that are not rejected. One answer per text, in order."""
         preparing = self._preparing(lane, len(texts), reservation)
         with preparing, self._telemetry.stage(Stage.PREPARE, lane.value, "prepare"):
             prepared = await self._preparation.prepare(texts, lane)

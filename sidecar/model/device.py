@@ -61,6 +61,7 @@ def _choose_hardware(settings: Settings) -> torch.device:
 
 
 def _choose_gpu(wanted: str | None) -> torch.device:
+    """The GPU that CUDA_DEVICE names, the first one if unset. Raises ConfigurationError if there is no such GPU."""
     device = torch.device(wanted or "cuda:0")
     count = torch.cuda.device_count()
     index = device.index or 0

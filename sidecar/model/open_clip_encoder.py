@@ -109,7 +109,7 @@ class OpenClipEncoder:
         if not texts:
             return self._no_vectors()
         token_ids = np.stack([text.token_ids for text in texts])
-        return self._encode(lambda: self._towers.encode_text(self._to_device(token_ids)))
+        return self._compute_unit_vectors(lambda: self._towers.encode_text(self._to_device(token_ids)))
 
     def encode_views(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         """`views` is (n, view_size, view_size, 3) uint8 RGB; returns (n, dimensions) float32, as `encode_texts` does.
@@ -118,7 +118,7 @@ class OpenClipEncoder:
         """
         if not len(views):
             return self._no_vectors()
-        return self._encode(lambda: self._towers.encode_image(self._normalise(self._to_device(views))))
+        return self._compute_unit_vectors(lambda: self._towers.encode_image(self._normalise(self._to_device(views))))
 
     def _normalise(self, views: torch.Tensor) -> torch.Tensor:
         """(n, s, s, 3) uint8 → (n, 3, s, s) in the model's precision; channels stay last in memory."""
@@ -134,7 +134,8 @@ class OpenClipEncoder:
             return tensor.pin_memory().to(self._compute.device, non_blocking=True)
         return tensor.to(self._compute.device)
 
-    def _encode(self, run_tower: Callable[[], torch.Tensor]) -> NDArray[np.float32]:
+    def _compute_unit_vectors(self, run_tower: Callable[[], torch.Tensor]) -> NDArray[np.float32]:
+        """Runs a tower and normalises its output in float32. Raises DeviceError, DeviceOutOfMemory, DeviceLost."""
         try:
             with torch.inference_mode():
                 # In fp32: with the 8 bits of bf16 the lengths would be off by 0.5 %.
