@@ -101,7 +101,7 @@ class Batch:
                 await in_flight.wait(claim.watch.id, next(iter(remaining)), claim.lane)
                 continue
             with in_flight.held(claim.watch.id, ready, claim.lane):
-                await self._embed(ready)
+                await self._read_encode_write(ready)
             remaining = {key: claimed for key, claimed in remaining.items() if key not in ready}
 
     async def _finish_truncates(self) -> None:
@@ -117,7 +117,7 @@ class Batch:
             if truncates_companion(event):
                 self._context.catalogue.stale = True  # a backfill begins
 
-    async def _embed(self, wanted: dict[Key, ClaimedKey]) -> None:
+    async def _read_encode_write(self, wanted: dict[Key, ClaimedKey]) -> None:
         """Reads, encodes and writes rows: pictures whole, texts by a beginning that grows until it is enough.
 
         The first beginning nearly always is.
@@ -125,34 +125,40 @@ class Batch:
         settings, watch = self._context.settings, self._claim.watch
         await self._context.guard.hold()
         if watch.kind == "image":
-            await self._embed_within(wanted, ReadLimits(settings.ingest_batch_bytes, settings.max_image_bytes))
+            limits = ReadLimits(settings.ingest_batch_bytes, settings.max_image_bytes)
+            await self._read_encode_write_within(wanted, limits)
             return
         beginning_bytes = min(_FIRST_BEGINNING_BYTES, settings.ingest_batch_bytes)
         while wanted:
             whole_bytes = max(_WHOLE_BYTES, beginning_bytes)
             limits = ReadLimits(settings.ingest_batch_bytes, whole_bytes=whole_bytes, beginning_bytes=beginning_bytes)
-            wanted = await self._embed_within(wanted, limits)
+            wanted = await self._read_encode_write_within(wanted, limits)
             beginning_bytes = min(_BEGINNING_GROWTH * beginning_bytes, settings.ingest_batch_bytes)
 
-    async def _embed_within(self, wanted: dict[Key, ClaimedKey], limits: ReadLimits) -> dict[Key, ClaimedKey]:
+    async def _read_encode_write_within(
+        self, wanted: dict[Key, ClaimedKey], limits: ReadLimits
+    ) -> dict[Key, ClaimedKey]:
         """Reads, encodes and writes rows within `limits`. Returns those of which more must be read."""
         watch, size = self._claim.watch, rows_per_write(self._claim.watch)
         reading = partial(self._context.reading, self._claim.lane)
         too_short: dict[Key, ClaimedKey] = {}
         async for page in read_rows(self._context.database, watch, list(wanted), limits, reading):
             chunks = [page[i : i + size] for i in range(0, len(page), size)]
-            encoding = {f"encode-{watch.id}-{n}": self._encode(chunk, wanted, limits) for n, chunk in enumerate(chunks)}
+            encoding = {
+                f"encode-{watch.id}-{n}": self._decide_or_encode(chunk, wanted, limits)
+                for n, chunk in enumerate(chunks)
+            }
             async with running_tasks(encoding) as tasks:
                 for task in tasks:
                     results = await task
                     too_short |= {r.claimed.key: wanted[r.claimed.key] for r in results if isinstance(r, ReadMore)}
-                    await self._finish([r for r in results if not isinstance(r, ReadMore)])
+                    await self._write_or_delay([r for r in results if not isinstance(r, ReadMore)])
         return too_short
 
-    async def _encode(
+    async def _decide_or_encode(
         self, rows: Sequence[Row], wanted: dict[Key, ClaimedKey], limits: ReadLimits
     ) -> list[EncodingResult]:
-        """Results of rows that were read: decided without encoding where possible."""
+        """Results of rows that were read: decided without encoding where possible, else encoded."""
         decided: list[EncodingResult] = []
         to_encode: list[tuple[ClaimedKey, bytes]] = []
         for row in rows:
@@ -170,7 +176,8 @@ class Batch:
             encoded = [fail_too_long(e.claimed, longest) if isinstance(e, ReadMore) else e for e in encoded]
         return decided + encoded
 
-    async def _finish(self, results: Sequence[RowResult | RetryLater]) -> None:
+    async def _write_or_delay(self, results: Sequence[RowResult | RetryLater]) -> None:
+        """Writes results, and delays the events of rows whose attempt failed."""
         await self._write([r for r in results if not isinstance(r, RetryLater)])
         retried = [r for r in results if isinstance(r, RetryLater)]
         if retried:

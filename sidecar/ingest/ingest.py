@@ -5,8 +5,9 @@
     dead_sidecars ──released───►
     housekeeper: heartbeat, progress, tombstones, and the index keeper once a backlog is done
 
-One row from NOTIFY to vector: ingest (here) → wake_up → worker → claiming → batch → decision → encoding → writer, then
-`complete` in postgres/completion.py.
+One row from NOTIFY to vector: postgres/listener → ingest (here) → wake_up → worker → claiming (claim: events.sql) →
+batch (read: rows.sql) → decision → encoding (encode: batching/embedder) → writer (write: `complete` in completion.py,
+completion.sql). These .sql files and completion.py are in postgres/.
 
 No part ends because the database is unavailable: each waits with a backoff. Any other end of a part is an error that
 `run` raises.

@@ -57,7 +57,7 @@ class Writer:
         Raises WatchChanged; Contention where a table is locked; StatementRejected where our role lacks a privilege.
         """
         try:
-            return await self._complete(results, wait_for_rows)
+            return await self._complete_across_outages(results, wait_for_rows)
         except (StatementRejected, WriteSuppressed) as error:
             if await self._lacks_privilege(error):
                 raise
@@ -74,7 +74,8 @@ class Writer:
             report.extend(await self.write(part, wait_for_rows))
         return report
 
-    async def _complete(self, results: Sequence[RowResult], wait_for_rows: bool) -> WriteReport:
+    async def _complete_across_outages(self, results: Sequence[RowResult], wait_for_rows: bool) -> WriteReport:
+        """Writes results in one transaction; begins again when the database is back, after each lost connection."""
         backoff = reconnect_backoff()
         while True:
             try:
@@ -84,6 +85,7 @@ class Writer:
                 await asyncio.sleep(backoff.next_s())
 
     async def _complete_once(self, results: Sequence[RowResult], wait_for_rows: bool) -> WriteReport:
+        """Writes results in one transaction, once it is this write's turn, and records the report."""
         context, watch = self._context, self._watch
         await context.guard.hold()
         if wait_for_rows:
@@ -116,7 +118,10 @@ class Writer:
     async def _record_rejection(
         self, result: RowResult, error: StatementRejected | WriteSuppressed, wait_for_rows: bool
     ) -> WriteReport:
-        """Writes a failure in place of the rejected vector, leaving the table's row as it is."""
+        """Records the rejected row as failed, keeping its vector: the row of the table is left as it is.
+
+        Raises `error` if that was tried already. A failure to read the source keeps its own reason.
+        """
         if result.keeps_vector:
             raise error
         reason = "write_suppressed" if isinstance(error, WriteSuppressed) else "write_rejected"
@@ -135,7 +140,7 @@ class Writer:
                 reason=reason,
                 message=f"{error}{code}",
             )
-        return await self._complete([failed], wait_for_rows)
+        return await self._complete_across_outages([failed], wait_for_rows)
 
 
 _OUTCOME_LABELS = {

@@ -139,18 +139,18 @@ async def complete(
             await connection.execute(statement("plan_with_values"))
         if wait_for_rows:
             await _wait_for_rows(connection, watch, results)
-        done = await _complete(connection, watch, fingerprint, lease, results, wait_for_rows)
+        report = await _complete_in_transaction(connection, watch, fingerprint, lease, results, wait_for_rows)
         await connection.execute("commit")
-        done.record_commit()
+        report.record_commit()
     except BaseException:
         # If this fails, the connection is lost and the transaction with it: the first error is the one to raise.
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             await connection.execute("rollback")
         raise
-    return done
+    return report
 
 
-async def _complete(
+async def _complete_in_transaction(
     connection: Connection,
     watch: Watch,
     fingerprint: str,
@@ -158,18 +158,19 @@ async def _complete(
     results: Sequence[RowResult],
     wait_for_rows: bool,
 ) -> WriteReport:
-    done = WriteReport()
+    """Takes the locks, drops the results that do not count, and writes the others. The caller commits."""
+    report = WriteReport()
     state = await _lock_watch_and_events(connection, watch, fingerprint, lease, results)
-    current = _sort_out_results(results, state, done)
-    with_vector = await _lock_rows(connection, watch, current, done)
+    current = _sort_out_results(results, state, report)
+    with_vector = await _lock_rows(connection, watch, current, report)
     if wait_for_rows:  # a row that cannot be locked now was deleted
-        done.stale, done.locked = done.locked, []
+        report.stale, report.locked = report.locked, []
     current = [r for r in current if r.key in with_vector]
-    current = await _drop_stale(connection, watch, current, done)
-    await _finish(connection, watch, current, state.held, lease, done)
-    await _clear_vectors(connection, watch, done.written, with_vector)
-    await _update_failures(connection, watch, done.written, state.has_failures)
-    return done
+    current = await _drop_stale(connection, watch, current, report)
+    await _write_and_end_events(connection, watch, current, state.held, lease, report)
+    await _clear_vectors(connection, watch, report.written, with_vector)
+    await _update_failures(connection, watch, report.written, state.has_failures)
+    return report
 
 
 async def _wait_for_rows(connection: Connection, watch: Watch, results: Sequence[RowResult]) -> None:
@@ -200,53 +201,53 @@ async def _lock_watch_and_events(
     return _LockedEvents(frozenset(row["held"] or ()), row["truncated_gen"], row["has_failures"])
 
 
-def _sort_out_results(results: Sequence[RowResult], state: _LockedEvents, done: WriteReport) -> list[RowResult]:
+def _sort_out_results(results: Sequence[RowResult], state: _LockedEvents, report: WriteReport) -> list[RowResult]:
     """Returns the results that may still be written; reports those whose lease is lost or that a TRUNCATE made void."""
     current = []
     for result in results:
         if result.gen not in state.held:
-            done.lease_lost.append(result)
+            report.lease_lost.append(result)
         elif result.gen <= state.truncated_gen:
-            done.voided.append(result)
+            report.voided.append(result)
         else:
             current.append(result)
     return current
 
 
 async def _lock_rows(
-    connection: Connection, watch: Watch, results: Sequence[RowResult], done: WriteReport
+    connection: Connection, watch: Watch, results: Sequence[RowResult], report: WriteReport
 ) -> dict[Key, bool]:
     """Locks the rows of the results. Returns for each key, unless others hold its lock, whether it has a vector."""
     if watch.has_companion:
-        return await _lock_vectors(connection, watch, results, done)
+        return await _lock_vectors(connection, watch, results, report)
     present = [r for r in results if r.outcome is not RowOutcome.MISSING]
     locked = {r.key: False for r in results if r.outcome is RowOutcome.MISSING}
     if not present:
         return locked
     rows = await connection.fetch(watch.sql("lock_rows"), *key_parameters([r.key for r in present]))
     locked |= {present[row["position"] - 1].key: row["has_vector"] for row in rows}
-    done.locked = [r for r in present if r.key not in locked]
+    report.locked = [r for r in present if r.key not in locked]
     return locked
 
 
 async def _lock_vectors(
-    connection: Connection, watch: Watch, results: Sequence[RowResult], done: WriteReport
+    connection: Connection, watch: Watch, results: Sequence[RowResult], report: WriteReport
 ) -> dict[Key, bool]:
     """Locks rows of a companion: sidecars exclude each other by the ledger, but a user may be deleting some."""
     known = [r.key for r in results if r.has_vector]
-    held: set[Key] = set()
+    locked_by_others: set[Key] = set()
     if known:
         rows = await connection.fetch(watch.sql("lock_vectors"), *key_parameters(known))
         if len(rows) < len(known):
             rest = list(set(known) - {known[row["position"] - 1] for row in rows})
             found = await connection.fetch(watch.sql("find_existing_vectors"), *key_parameters(rest))
-            held = {rest[row["position"] - 1] for row in found}
-    done.locked = [r for r in results if r.key in held]
-    return {r.key: True for r in results if r.key not in held}
+            locked_by_others = {rest[row["position"] - 1] for row in found}
+    report.locked = [r for r in results if r.key in locked_by_others]
+    return {r.key: True for r in results if r.key not in locked_by_others}
 
 
 async def _drop_stale(
-    connection: Connection, watch: Watch, results: Sequence[RowResult], done: WriteReport
+    connection: Connection, watch: Watch, results: Sequence[RowResult], report: WriteReport
 ) -> list[RowResult]:
     """Returns the results without UNCHANGED ones whose vector or content has changed since."""
     unchanged = [r for r in results if r.outcome is RowOutcome.UNCHANGED]
@@ -255,20 +256,20 @@ async def _drop_stale(
     hashes = [r.content_hash for r in unchanged]
     rows = await connection.fetch(watch.sql("recheck_unchanged"), hashes, *key_parameters([r.key for r in unchanged]))
     fresh = {unchanged[row["position"] - 1].key for row in rows}
-    done.stale += [r for r in unchanged if r.key not in fresh]
+    report.stale += [r for r in unchanged if r.key not in fresh]
     return [r for r in results if r.outcome is not RowOutcome.UNCHANGED or r.key in fresh]
 
 
-async def _finish(
+async def _write_and_end_events(
     connection: Connection,
     watch: Watch,
     results: Sequence[RowResult],
     held: frozenset[int],
     lease: Lease,
-    done: WriteReport,
+    report: WriteReport,
 ) -> None:
     """Writes ledger entries and vectors, and deletes the events of the results that pass."""
-    void = [gen for r in done.voided for gen in r.gens if gen in held]
+    void = [gen for r in report.voided for gen in r.gens if gen in held]
     if not results:
         await connection.execute(watch.sql("delete_events"), void, lease.token)
         return
@@ -291,15 +292,15 @@ async def _finish(
     )
     assert row is not None, "a select of aggregates has one row"
     passed = frozenset(row["passed"] or ())
-    done.written = [r for r in results if r.gen in passed]
+    report.written = [r for r in results if r.gen in passed]
     stale = [r for r in results if r.gen not in passed]
-    done.stale += stale
+    report.stale += stale
     if row["recorded"] > len(passed):
         await connection.execute(watch.sql("delete_new_entries"), version, *key_parameters([r.key for r in stale]))
-    done.lags_taken_at = time.perf_counter()
-    done.lags_ms, done.backfill_lags_ms = row["lags_ms"] or [], row["backfill_lags_ms"] or []
-    if row["written"] < sum(r.packed_vector is not None for r in done.written):
-        raise _write_suppressed(done.written)
+    report.lags_taken_at = time.perf_counter()
+    report.lags_ms, report.backfill_lags_ms = row["lags_ms"] or [], row["backfill_lags_ms"] or []
+    if row["written"] < sum(r.packed_vector is not None for r in report.written):
+        raise _write_suppressed(report.written)
 
 
 async def _clear_vectors(
