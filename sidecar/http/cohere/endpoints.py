@@ -13,9 +13,9 @@ from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cohere.answers import CohereEmbedAnswer, check_embedding_types, embed_response
 from sidecar.http.cohere.bodies import CohereEmbedBody
+from sidecar.http.embed.all_or_none import models_with_capacity
 from sidecar.http.embed.answer_parts import VECTOR_HEADERS
 from sidecar.http.embed.contents import Content, ContentEmbedder, check_dimensions, reject_truncated
-from sidecar.http.embed.embedding import models_with_capacity
 from sidecar.http.model_names import check_model_name
 from sidecar.http.operation import Operation, Scope
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.errors import InputError
 from sidecar.http.cancellation import cancel_on_disconnect
-from sidecar.http.embed.embedding import embed_pictures, embed_texts
+from sidecar.http.embed.all_or_none import embed_pictures, embed_texts
 from sidecar.http.embed.texts import check_text
 from sidecar.http.images.loader import ImageLoader
 from sidecar.http.limits import RequestLimits

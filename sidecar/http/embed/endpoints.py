@@ -11,8 +11,8 @@ from starlette.responses import Response
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.bodies.multipart import FileForm, FilesForm, read_file, read_files
 from sidecar.http.cancellation import cancel_on_disconnect
+from sidecar.http.embed.all_or_none import embed_picture, embed_pictures, embed_texts, models_with_capacity
 from sidecar.http.embed.answers import EmbeddingAnswer, EmbeddingsAnswer, embedding_response, embeddings_response
-from sidecar.http.embed.embedding import embed_picture, embed_pictures, embed_texts, models_with_capacity
 from sidecar.http.embed.texts import TextBody, TextsBody, check_text, check_texts
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import GetModels

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
+from sidecar.http.embed.all_or_none import models_with_capacity
 from sidecar.http.embed.answer_parts import VECTOR_HEADERS
 from sidecar.http.embed.body_parts import reject_token_ids
 from sidecar.http.embed.contents import ContentEmbedder, check_dimensions
-from sidecar.http.embed.embedding import models_with_capacity
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.model_names import check_model_name
 from sidecar.http.models import ModelInfo

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sidecar.batching.encoder import pair_logits, sigmoid
 from sidecar.batching.reranker import Reranker
 from sidecar.errors import InputError, TextRejected
-from sidecar.http.embed.embedding import embed_pictures, embed_texts
+from sidecar.http.embed.all_or_none import embed_pictures, embed_texts
 from sidecar.http.images.loader import ImageLoader
 from sidecar.http.models import Models
 from sidecar.http.rerank.documents import RerankDocument

@@ -14,7 +14,7 @@ from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
-from sidecar.http.embed.embedding import embed_picture, embed_texts, models_with_capacity
+from sidecar.http.embed.all_or_none import embed_picture, embed_texts, models_with_capacity
 from sidecar.http.images.loader import ImageLoader
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import GetModels, Models

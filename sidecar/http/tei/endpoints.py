@@ -15,10 +15,10 @@ import sidecar
 from sidecar.batching.embedder import Embedded
 from sidecar.batching.job import Lane
 from sidecar.http.bodies.json_body import read_json
+from sidecar.http.embed.all_or_none import models_with_capacity
 from sidecar.http.embed.answer_parts import COMPUTE_TOKENS, VECTOR_HEADERS, compute_tokens_header, vector_headers
 from sidecar.http.embed.body_parts import reject_token_ids, text_contents
 from sidecar.http.embed.contents import Content, ContentEmbedder, check_contents, check_dimensions, reject_truncated
-from sidecar.http.embed.embedding import models_with_capacity
 from sidecar.http.headers import prefers_html
 from sidecar.http.json_response import JsonResponse, LargeJsonResponse, serialize_list
 from sidecar.http.middleware.paths import root_path_of
