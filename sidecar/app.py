@@ -1,6 +1,7 @@
 """Composition root: opens all parts of the process in order, supervises them, and closes them in reverse order.
 
-The states that the process passes through are those of sidecar/readiness.py.
+The states that the process passes through are those of sidecar/readiness.py. The way of a request through the parts is
+in sidecar/http/application.py, that of a row in sidecar/ingest/ingest.py.
 
 `sidecar serve` (sidecar/server.py) owns its server and shuts it down in order. Under a bare `uvicorn --factory
 sidecar.app:create_app`, a process that fails sends itself SIGTERM, and uvicorn exits as if killed by it (143). There,

@@ -20,9 +20,10 @@ _READ_WATCHES_S = 1.0  # a scrape waits no longer for the database
 
 
 class RunningParts:
-    """The open parts, as an http.health.ProcessStatus. A part is None until `sidecar.app` has opened it.
+    """The open parts: endpoints take their models from `get_models`; /healthz and /metrics report them.
 
-    A model that failed its self-test shows as `model`, but `models` stays None.
+    It is an http.health.ProcessStatus. A part is None until `sidecar.app` has opened it. A model that failed its
+    self-test shows as `model`, but `models` stays None.
     """
 
     def __init__(

@@ -1,4 +1,9 @@
-"""Assembly of the Starlette application: routes, and the middleware around them."""
+"""Assembly of the Starlette application: routes, and the middleware around them.
+
+One request from socket to answer: server → protocol → `_middleware` and `_guard` (here) → embed/endpoints →
+embed/all_or_none → batching/embedder → batcher → device_thread → micro_batch → inputs → model/open_clip_encoder, then
+back through `Job.answer` in batching/job.py → embed/answers.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +67,11 @@ def make_http_application(
 
 
 def _middleware(operations: Sequence[Operation], setup: HttpSetup) -> list[Middleware]:
-    """From the outermost to the innermost."""
+    """From the outermost to the innermost.
+
+    Those outside middleware/ stand beside what they serve: DrainUnreadBody, DecodeBody and LimitUploads in bodies/,
+    AnswerRefusedHeads in protocol/; TeiErrors, around the routes of one API, in tei/.
+    """
     label, telemetry, limits = RouteLabel(operations), setup.telemetry, setup.limits
     pages = {each.path for each in operations if each.response_media is MediaType.HTML}
     return [

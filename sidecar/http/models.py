@@ -50,5 +50,6 @@ class Models:
         return self.reranker
 
 
-# Raises NotReady while queries cannot be embedded. Still returns them while the process stops: requests are in flight.
 GetModels: TypeAlias = Callable[[], Models]
+"""Returns the open models, also while the process stops: requests are in flight. Raises NotReady while queries cannot
+be embedded."""

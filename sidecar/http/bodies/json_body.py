@@ -30,10 +30,6 @@ _MAX_VALUES = 20_000  # more than a vector has numbers: at most 16,000 in pgvect
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def _accept(_parsed: object) -> None:
-    """The precheck that rejects nothing."""
-
-
 async def read_json(
     request: Request,
     model: type[Body],

@@ -112,6 +112,7 @@ class ImageFetcher:
         return addresses
 
     async def _read_body(self, response: httpcore2.Response) -> bytes:
+        """The whole body. Raises PictureRejected if it exceeds MAX_IMAGE_BYTES, InputError if compressed or empty."""
         if _header(response, b"content-encoding") not in {"", "identity"}:
             raise InputError("image_url_failed", "It was sent compressed, although no compression was asked for.")
         declared = _header(response, b"content-length")

@@ -218,6 +218,10 @@ class RequestProtocol(HttpToolsProtocol):
         return refused_scope(connection, self.headers if self._in_head else [], error)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Calls the application with one request. `cycle` is uvicorn's request with its response.
+
+        uvicorn built its scope in on_headers_complete; that of a refused request is from `_answer_next`.
+        """
         self._unset_keepalive_if_required()
         self._running = cycle
         cycle.transport = _LingeringTransport(self, cycle)  # type: ignore[assignment]
