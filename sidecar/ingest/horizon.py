@@ -1,4 +1,6 @@
-"""Where each queue begins: a generation at or below which nothing waits, so that a claim need not search there.
+"""The horizon: for each queue a floor, a generation at or below which nothing waits, so that claims search above it.
+
+Beside the floors it has the transactions in flight that may still commit events below them.
 
 Completed events leave dead index entries, which Postgres keeps for as long as any old snapshot exists (a forgotten
 transaction, a slow replica): scanning a million of them takes 150 ms, in each claim. Once a second the horizon reads

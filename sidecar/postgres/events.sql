@@ -30,13 +30,13 @@ with picked as (
 
 -- name: claim_suspect
 -- An event that was claimed twice or more without being completed is claimed alone: it may have crashed its sidecar. Suspects
--- are old, so they are near the front.
+-- are old, so they are near the front: only the first 2,000 events there are searched.
 -- $5 whether the suspect may be of a backfill.
-with front as (
+with oldest as (
     select e.gen, e.attempts from {events} e where e.gen > (select sidecar_internal.horizon_floor($1)) order by e.gen limit 2000
 ), picked as (
     select e.gen from {events} e
-    where e.gen = any (array(select f.gen from front f where f.attempts >= 2))
+    where e.gen = any (array(select o.gen from oldest o where o.attempts >= 2))
       and e.attempts >= 2 and (e.lease_until is null or e.lease_until < now()) and (not e.backfill or $5)
     order by e.gen limit $2 for update of e skip locked
 )
