@@ -31,8 +31,8 @@ parameter. `h` is by convention the table with the vectors, which is the compani
 Keys travel as text, so that every type of key works alike. A statement runs with the worker's rights, while the owner
 of a table or type may change its columns and add casts at any time. So users' columns are only used through
 sidecar_internal.exactly: a column that no longer has the expected type fails the statement when it is parsed, and no
-    cast is
-looked up. Types made by users are converted from and to text by their output and input functions: sql/code/keys.sql.
+cast is looked up. Types made by users are converted from and to text by their output and input functions:
+sql/code/keys.sql.
 """
 
 from __future__ import annotations

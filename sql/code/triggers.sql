@@ -1,5 +1,6 @@
 -- The triggers of a watch on users' tables. Their statements are made with format(): %I, and %s for names that Postgres itself
--- quoted (regclass, format_type).
+-- quoted (regclass, format_type). The triggers call enqueue_N_row and enqueue_N_statement, which create_trigger_functions in
+-- trigger_functions.sql makes for each watch.
 
 -- True if an UPDATE may change what we watch without naming it: a BEFORE ROW trigger can, and a generated column always does.
 -- UPDATE OF would miss both.

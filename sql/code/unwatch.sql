@@ -65,6 +65,9 @@ begin
     end loop;
     perform sidecar_internal.raise_in_use(w.relation, w.companion, w.id, limits.own, limits.began);
 end $$;
+comment on function sidecar.unwatch is
+    'Ends a watch. The vectors stay, and watching again embeds only what has changed since; drop_target => true drops the vectors '
+    'too. target may be omitted where the table has one watch.';
 
 -- One try of unwatch, or of the first half of watch(replace). Raises lock_not_available.
 create or replace function sidecar_internal.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) returns void

@@ -64,11 +64,9 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     select string_agg(quote_literal(n.name), ', ' order by n.i) from unnest(names) with ordinality n(name, i);
 $$;
 
-comment on function sidecar.unwatch is
-    'Ends a watch. The vectors stay, and watching again embeds only what has changed since; drop_target => true drops the vectors '
-    'too. target may be omitted where the table has one watch.';
-
--- Creates queue, ledger, triggers and companion objects of a watch, grants what workers need, and starts the backfill.
+-- Creates queue, ledger, triggers and companion objects of a watch, grants what workers need, and starts the backfill. From then
+-- on the path of a change is: a trigger of create_triggers -> enqueue_N_row -> events_N -> claim_live in
+-- sidecar/postgres/events.sql.
 create or replace function sidecar_internal.install_watch(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare

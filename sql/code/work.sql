@@ -1,6 +1,6 @@
--- Statements of running sidecars call functions by name: theirs here, in events.sql and elsewhere. tests/worker_functions.txt lists
--- them. An older sidecar runs beside a newer schema, so a function that changes its arguments, its result or its meaning gets a new
--- name (find_work_v2), and the old one stays for one release.
+-- Statements of running sidecars call functions by name: those here, those in sidecar/postgres/events.sql and others.
+-- tests/worker_functions.txt lists them. An older sidecar runs beside a newer schema, so a function that changes its arguments, its
+-- result or its meaning gets a new name (find_work_v2), and the old one stays for one release.
 
 -- Which watches have work, and small chores: one call for all watches.
 
