@@ -90,7 +90,7 @@ def demo(
             typer.echo(f"Postgres does not run as root, and its user cannot enter {Path.cwd()}: the data is elsewhere.")
     version = None if postgres is None else postgres.value
     with open_directory(data_dir) as directory:
-        check_port(DEMO_HOST, settings.bind_port, "Choose another: sidecar demo --port 9001")
+        check_port(DEMO_HOST, settings.bind_port, f"Choose another: sidecar demo --port {settings.bind_port + 1}")
         options = DemoOptions(version, postgres_port, partial(_ask_to_delete, yes) if fresh else None)
         exit_after_serving(run_demo(directory, settings, make_console(), options))
 
@@ -103,5 +103,9 @@ def _ask_to_delete(answer: bool | None, foreign: Foreign) -> bool | None:
     if answer is not None:
         typer.echo(f"It is {'deleted' if answer else 'kept'} (--{'yes' if answer else 'no'}).", err=True)
         return answer
-    otherwise = "Else it stays, and the demo's table alone starts over." if foreign.separable else "Else nothing is."
-    return typer.confirm(f"Delete all of it, too? {otherwise}", err=True)
+    otherwise = (
+        "Otherwise it stays, and only the demo's table starts over."
+        if foreign.separable
+        else "Otherwise nothing is deleted."
+    )
+    return typer.confirm(f"Delete all of it as well? {otherwise}", err=True)

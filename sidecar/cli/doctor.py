@@ -84,8 +84,9 @@ def _describe_database(checkup: Checkup) -> str:
         f"pgvector {facts['pgvector']} in schema {facts['pgvector_schema']}" if facts["pgvector"] else "no pgvector"
     )
     is_hidden = any(missed.check == "migrations" for missed in checkup.not_checked)
-    revision = facts.get("schema_revision") or ("a revision that this role may not see" if is_hidden else "nothing")
-    parts = [f"PostgreSQL {facts['server']}", pgvector, f"schema sidecar at {revision}"]
+    revision = facts.get("schema_revision") or ("a revision that this role may not see" if is_hidden else None)
+    schema = f"schema sidecar at {revision}" if revision else "no schema sidecar"
+    parts = [f"PostgreSQL {facts['server']}", pgvector, schema]
     if facts.get("pooler"):
         parts.append("through a pooler in transaction mode")
     if facts.get("notified_ms") is not None:

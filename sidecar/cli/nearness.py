@@ -20,8 +20,8 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 NEAR_PROBABILITY = 0.01
 
 NOTHING_NEAR = (
-    "Nothing near: by the model's own estimate even the first row has less than 1 % to match. These are the nearest"
-    " there are."
+    "Nothing near: by the model's own estimate, even the best row has a chance of less than 1 % to match. These are"
+    " the nearest rows there are."
 )
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import typer
@@ -81,4 +82,6 @@ def on_one_line(text: str) -> str:
 def _as_json(value: Any) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
+    if isinstance(value, Decimal):
+        return float(value)
     return value.isoformat() if isinstance(value, datetime) else str(value)

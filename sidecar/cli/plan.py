@@ -189,7 +189,7 @@ def _describe_sizes(prospect: Survey, sizes_read: int) -> str:
         return ""
     if sizes_read == 0:
         width, height = _DEFAULT_PICTURE_SIZE
-        return f" (as of {width} × {height}: no sampled picture's size could be read)"
+        return f" (assuming {width} × {height}: no sampled picture's size could be read)"
     return f" (the sizes of {sizes_read:,} sampled pictures could be read)"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -97,7 +98,7 @@ def _choose_target(operations: Operations, table: str, target: str | None) -> st
     if len(watches) == 1 or len(of_pictures) != 1:
         return None
     chosen = of_pictures[0]
-    others = " or ".join(watch.target for watch in watches if watch is not chosen)
+    others = " or ".join(quote(watch.target) for watch in watches if watch is not chosen)
     so_far = f", {chosen.embedded:,} of {chosen.rows:,} rows so far" if chosen.pending else ""
     typer.echo(f"Searching {table}.{chosen.target}{so_far}; for another: --target {others}", err=True)
     return chosen.target

@@ -40,7 +40,7 @@ def serve(port: Port = None, database_url: DatabaseUrl = None, root_path: RootPa
     Example: DATABASE_URL=postgresql://me:secret@localhost/shop sidecar serve --port 9100
     """
     settings = load_settings_with(port, database_url, root_path)
-    check_port(settings.bind_host, settings.bind_port, "Choose another: sidecar serve --port 9001")
+    check_port(settings.bind_host, settings.bind_port, f"Choose another: sidecar serve --port {settings.bind_port + 1}")
     from sidecar.server import serve as run_server
 
     exit_after_serving(run_server(settings))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import zip_longest
 from textwrap import wrap
 
@@ -99,7 +100,7 @@ def _plain(value: object) -> str:
 
 
 def _is_numeric(column: Sequence[object]) -> bool:
-    return all(isinstance(value, int | float | None) for value in column)
+    return all(isinstance(value, int | float | Decimal | None) for value in column)
 
 
 def _cell(value: object) -> str:

@@ -142,7 +142,7 @@ def _describe_watch(watched: WatchStatus) -> str:
     where = f"{watched.companion}.{watched.target}" if watched.companion else watched.target
     lines = [
         f"Watching {watched.relation}: {', '.join(watched.source)} → {where} ({watched.kind}).",
-        f"{watched.pending} of {'about ' if watched.estimated else ''}{watched.rows} rows are still to be embedded.",
+        f"{watched.pending} of {'about ' if watched.estimated else ''}{watched.rows} rows are waiting to be embedded.",
     ]
     if watched.state == "no sidecar is running":
         lines.append("No sidecar is running on this database. Start one: sidecar serve")

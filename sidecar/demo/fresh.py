@@ -82,7 +82,7 @@ def start_over(directory: DemoDirectory, version: str, ask: AskToDelete) -> Rest
 
 def _reason(foreign: Foreign, directory: DemoDirectory, version: str) -> str:
     if not foreign.separable:
-        return "the demo's table cannot be recreated without losing it"
+        return "what you added to the demo's own table would be lost with it"
     return f"that is in PostgreSQL {stored_version(directory.postgres)}, and the demo was to start with {version}"
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
 
 from sidecar.operations.session import CommandCursor, Connection
 from sidecar.postgres.statements import read_statements
@@ -50,7 +54,10 @@ def find_watch(connection: Connection, table: str, target: str | None) -> Search
 def run_search(connection: Connection, table: str, target: str, vector: list[float], limit: int) -> FoundRows:
     """Raises psycopg.Error."""
     literal = "[" + ",".join(map(repr, vector)) + "]"
-    found = connection.execute(_SQL["nearest_rows"].encode(), (table, target, literal, limit)).fetchall()
+    cursor = connection.cursor()
+    # 56.40 stays 56.40, and a number of thirty digits has all of them.
+    set_json_loads(partial(json.loads, parse_float=Decimal), cursor)
+    found = cursor.execute(_SQL["nearest_rows"].encode(), (table, target, literal, limit)).fetchall()
     rows: list[dict[str, Any]] = [
         {name: value for part in parts for name, value in part.items()} for _, _, parts in found
     ]

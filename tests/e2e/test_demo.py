@@ -32,7 +32,6 @@ from tests.servers import open_directory
 from tests.waiting import wait_until
 
 NAME = "a lighthouse on a cliff above a stormy sea"
-UNTIL_EMBEDDED = "sidecar status products --follow --until-embedded"
 
 
 @pytest.fixture(scope="module")
@@ -161,11 +160,11 @@ def test_the_address_for_a_browser_shows_the_documentation(demo: Demo) -> None:
 def test_the_readmes_table_of_your_own_is_searched_as_written(demo: Demo, tmp_path: Path) -> None:
     readme = Page(str(ROOT / "README.md"), tmp_path, demo.database_url, demo.service_url)
     readme.follow(below="## Your own table", until="```sh\npython search.py")
-    readme.run(UNTIL_EMBEDDED)
+    readme.run("sidecar status food --follow --until-embedded")
     printed = readme.run('python search.py "pot of tea"')
     assert len(printed.splitlines()) == 5
     assert printed.startswith("teapot\n")
-    readme.run('psql "$DATABASE_URL" -c "drop table products"')
+    readme.run('psql "$DATABASE_URL" -c "drop table food"')
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
@@ -182,6 +181,7 @@ def test_the_tutorial_works_as_written(demo: Demo, tmp_path: Path) -> None:
         assert "<script>" not in hostile
         assert "<b>" not in hostile
         assert httpx.get(url, params={"like": "0"}).status_code == 200
+        assert httpx.get(url, params={"q": "!!!"}).status_code == 200
         assert httpx.get(f"{url}/photo/0").status_code == 404
     page.run('psql "$DATABASE_URL" -c "drop table products"')
 

@@ -165,7 +165,7 @@ def test_unknown_figures_are_described_in_words(db: Db, command_line: CommandLin
     assert "at 0.2 texts/s" in command_line.succeed("plan", "products", "title", "--views-per-s", "0.2")
     db.execute("delete from products")
     text = command_line.succeed("plan", "products", "photo")
-    assert "(as of 640 × 480: no sampled picture's size could be read)" in text
+    assert "(assuming 640 × 480: no sampled picture's size could be read)" in text
     assert "device  nothing to embed yet" in text
 
 
