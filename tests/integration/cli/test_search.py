@@ -53,6 +53,14 @@ def test_a_text_finds_the_nearest_rows(titles: Db, service: Process, command_lin
     assert distances[1] == pytest.approx(expected[0], abs=1e-3)
 
 
+def test_numbers_are_shown_as_they_are_stored(titles: Db, service: Process, command_line: CommandLine) -> None:
+    titles.execute("alter table products add price numeric(10, 2), add rate numeric")
+    titles.execute("update products set price = 1234567.80, rate = 0.12345678901234567890123")
+    found = ("search", "products", "Blue shoes", "--limit", "1", "--url", service.url)
+    assert "\t1234567.80\t0.12345678901234567890123" in command_line.succeed(*found)
+    assert parse(command_line.succeed(*found, "--json"))[0]["row"]["price"] == 1234567.8
+
+
 def test_the_limit_is_kept(titles: Db, service: Process, command_line: CommandLine) -> None:
     assert (
         len(parse(command_line.succeed("search", "products", "a hat", "--limit", "2", "--url", service.url, "--json")))
