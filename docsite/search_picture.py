@@ -1,6 +1,6 @@
 """Draws the picture at the top of README.md, docs/assets/search.svg, from the running demo.
 
-    source .demo/env
+    . .demo/env
     python -m docsite.search_picture "$DATABASE_URL" "$SIDECAR_URL"
 
 The pictures in it are those that the demo's service finds for QUERIES, in the order of their distance. It names no font

@@ -29,7 +29,7 @@ def print_next_commands(console: Console, service_url: str, env_file: Path) -> N
         "",
         "Search answers from here on, with what is embedded so far. Type next, in another terminal:",
         "",
-        f"    source {env}",
+        f"    . {env}",
         f'    sidecar search {TABLE} "sad cat"',
         f'    psql "$DATABASE_URL" -c "{_ALIKE}"',
         "",
@@ -41,7 +41,7 @@ def print_next_commands(console: Console, service_url: str, env_file: Path) -> N
 
 
 def _as_typed(path: Path) -> str:
-    """The path as one types it: relative to the working directory, if it is in there. `source` wants a slash in it."""
+    """The path as one types it: relative to the working directory, if it is in there. `.` wants a slash in it."""
     here = Path.cwd()
     relative = path.relative_to(here) if path.is_relative_to(here) else path
     return quote(str(relative if len(relative.parts) > 1 else path))

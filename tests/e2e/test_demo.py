@@ -136,11 +136,11 @@ def test_an_inserted_picture_is_found_by_the_same_picture(demo: Demo, db: psycop
 
 def test_the_three_printed_commands_work_as_printed(demo: Demo, tmp_path: Path) -> None:
     env, *commands = demo.commands
-    assert env == f"source {demo.env_file}"
+    assert env == f". {demo.env_file}"
     assert len(commands) == 2
     searched, alike = (
         subprocess.run(
-            ["/bin/sh", "-c", f". {demo.env_file}\n{command}"], cwd=tmp_path, capture_output=True, text=True, check=True
+            ["/bin/sh", "-c", f"{env}\n{command}"], cwd=tmp_path, capture_output=True, text=True, check=True
         )
         for command in commands
     )
