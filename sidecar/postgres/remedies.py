@@ -24,7 +24,7 @@ _CONNECTION: Mapping[str, str] = {
         "Let the owner of the database run: grant connect on database {0} to {user};"
     ),
     r'password authentication failed for user "(.+?)"': (
-        f"Correct the password {_WHERE}, or set it: alter role {{0}} password '...';"
+        f"Correct user and password {_WHERE}, or set the password: alter role {{0}} password '...';"
     ),
     r"no password supplied": f"Add the password {_WHERE}: postgresql://user:password@host:5432/database",
     r"does not support SSL, but SSL was required": f"Change sslmode=require to sslmode=prefer {_WHERE}.",
@@ -37,6 +37,12 @@ _CONNECTION: Mapping[str, str] = {
         f"Nothing listens there: start the server, or correct host and port {_WHERE}."
     ),
     r"timeout|timed out": f"Check host, port and firewall {_WHERE}: nothing answered.",
+    r'too many connections for role "(.+?)"': (
+        "Close idle sessions of the role, or let a superuser run: alter role {0} connection limit -1;"
+    ),
+    r'too many connections for database "(.+?)"': (
+        "Close idle sessions, or let the owner of the database run: alter database {0} connection limit -1;"
+    ),
     r"too many (?:clients|connections)|remaining connection slots": (
         "Close idle sessions, or raise the limit and restart the server: alter system set max_connections = 200;"
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -20,7 +20,8 @@ def command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     ("fault", "error", "hint"),
     [
         ("port", "Connection refused", "Nothing listens there"),
-        ("password", "password authentication failed", "Correct the password"),
+        ("password", "password authentication failed", "Correct user and password"),
+        ("user", "password authentication failed", "Correct user and password"),
         ("database", "does not exist", "create database nowhere;"),
         ("tls", "SSL was required", "sslmode=prefer"),
         ("host", "resolve host", "Correct the host"),
@@ -31,6 +32,7 @@ def test_a_wrong_address(command_line: CommandLine, database_url: str, fault: st
     changed = {
         "port": parts._replace(netloc=f"me:pw@127.0.0.1:{find_free_port()}"),
         "password": parts._replace(netloc=f"{parts.username}:wrong@{parts.hostname}:{parts.port}"),
+        "user": parts._replace(netloc=f"nobody_of_that_name:wrong@{parts.hostname}:{parts.port}"),
         "database": parts._replace(path="/nowhere"),
         "tls": parts._replace(query="sslmode=require"),
         "host": parts._replace(netloc="me:pw@no-such-host.invalid"),
@@ -55,6 +57,24 @@ def test_a_role_that_may_not_connect_or_log_in(command_line: CommandLine, databa
         finally:
             admin.execute(f"drop owned by {name}".encode())
             admin.execute(f"drop role {name}".encode())
+
+
+@pytest.mark.parametrize("limited", ["role", "database"])
+def test_a_connection_limit(command_line: CommandLine, database_url: str, limited: str) -> None:
+    parts = urlsplit(database_url)
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        name = f"Guest {admin.info.dbname}"
+        admin.execute(f"create role \"{name}\" login password 'pw'".encode())
+        try:
+            names = {"role": f'"{name}"', "database": admin.info.dbname}
+            admin.execute(f"alter {limited} {names[limited]} connection limit 0".encode())
+            url = parts._replace(netloc=f"{quote(name)}:pw@{parts.hostname}:{parts.port}").geturl()
+            said = command_line.fail("status", "--database-url", url)
+            assert f"too many connections for {limited}" in said.splitlines()[0]
+            admin.execute(said.splitlines()[1].partition("run: ")[2].encode())
+            assert "grant_reader" in command_line.fail("status", "--database-url", url)
+        finally:
+            admin.execute(f'drop role "{name}"'.encode())
 
 
 def test_a_read_only_database(command_line: CommandLine, database_url: str) -> None:
