@@ -2680,10 +2680,14 @@ CREATE FUNCTION sidecar_internal.is_done(w sidecar_internal.watches, key jsonb) 
     AS $$
 declare
     found_state record := sidecar_internal.state_of_row(w.id, key);
+    code constant text := split_part(found_state.reason, ': ', 1);
 begin
     if found_state.state = 'failed' then
         raise exception 'row % of % cannot be embedded: %', key, w.relation, coalesce(found_state.reason, 'unknown reason')
-            using errcode = 'SC002', hint = 'Correct the row, or: select sidecar.retry(...). See sidecar.failures.';
+            using errcode = 'SC002',
+                  hint = concat_ws(' To retry: ', sidecar_internal.advice_on(code),
+                                   case when sidecar_internal.retry_helps(code)
+                                        then format('select sidecar.retry(%L, %L, key => %L);', w.relation, w.target, key) end);
     end if;
     return coalesce(found_state.state = 'done', false);
 end $$;
@@ -3308,7 +3312,7 @@ CREATE FUNCTION sidecar_internal.remains_of_all() RETURNS TABLE(what text, state
     select s.what, s.statement from (
         select r.what, r.statement, r.place from remains r
         union all
-        select 'extension vector, if nothing else uses it', 'drop extension vector;', 9223372036854775807
+        select 'extension vector (others may use it)', 'drop extension vector;', 9223372036854775807
             from pg_extension e where e.extname = 'vector') s
         order by s.place;
 $$;

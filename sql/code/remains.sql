@@ -66,7 +66,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select s.what, s.statement from (
         select r.what, r.statement, r.place from remains r
         union all
-        select 'extension vector, if nothing else uses it', 'drop extension vector;', 9223372036854775807
+        select 'extension vector (others may use it)', 'drop extension vector;', 9223372036854775807
             from pg_extension e where e.extname = 'vector') s
         order by s.place;
 $$;

@@ -86,10 +86,14 @@ create or replace function sidecar_internal.is_done(w sidecar_internal.watches, 
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     found_state record := sidecar_internal.state_of_row(w.id, key);
+    code constant text := split_part(found_state.reason, ': ', 1);
 begin
     if found_state.state = 'failed' then
         raise exception 'row % of % cannot be embedded: %', key, w.relation, coalesce(found_state.reason, 'unknown reason')
-            using errcode = 'SC002', hint = 'Correct the row, or: select sidecar.retry(...). See sidecar.failures.';
+            using errcode = 'SC002',
+                  hint = concat_ws(' To retry: ', sidecar_internal.advice_on(code),
+                                   case when sidecar_internal.retry_helps(code)
+                                        then format('select sidecar.retry(%L, %L, key => %L);', w.relation, w.target, key) end);
     end if;
     return coalesce(found_state.state = 'done', false);
 end $$;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -211,8 +212,16 @@ def test_vectors_that_are_due_to_be_cleared_are_not_accepted(tidied: Connection,
 
 def test_a_failed_row_is_an_error_with_the_reason(tidied: Connection, watch_id: int) -> None:
     fail(tidied, watch_id, 1, "not_a_picture", "these are words")
-    with refused(tidied, "SC002", "cannot be embedded: not_a_picture: these are words", "sidecar.retry"):
+    with refused(tidied, "SC002", "cannot be embedded: not_a_picture: these are words", "tried again automatically.$"):
         run(tidied, CALL)
+
+
+def test_the_hint_on_a_failed_row_has_the_retry_that_can_help(tidied: Connection, watch_id: int) -> None:
+    fail(tidied, watch_id, 1, "worker_crashed", "the process died")
+    retry = """select sidecar.retry('public.items', 'e', key => '{"id": 1}');"""
+    with refused(tidied, "SC002", "cannot be embedded: worker_crashed", f" To retry: {re.escape(retry)}$"):
+        run(tidied, CALL)
+    assert run(tidied, retry) == [(1,)]
 
 
 def test_calling_it_in_the_transaction_that_wrote_the_row_is_an_error_at_once(
