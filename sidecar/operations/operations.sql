@@ -12,8 +12,11 @@ select w.relation::text, w.target from sidecar_internal.get_watch($1::regclass, 
 select count(*) from sidecar_internal.watches_meant($1::regclass, $2::text)
 
 -- name: watch_to_end
--- The whole watch as text, for `remains`: nothing else may be left of it.
-select w.relation::text as relation, w.target, w::text as watch
+-- The whole watch as text, for `remains`: nothing else may be left of it. Relations by their OID: a name is not found any more
+-- once unwatch has dropped the view or the companion.
+select w.relation::text as relation, w.target,
+       (to_jsonb(w) || jsonb_build_object('relation', w.relation::oid::text, 'companion', w.companion::oid::text,
+                                          'companion_view', w.companion_view::oid::text, 'moved_from', w.moved_from::oid::text))::text as watch
 from sidecar_internal.watch_to_end($1::regclass, $2::text, $3::boolean) w
 
 -- name: unwatch
@@ -21,7 +24,7 @@ from sidecar_internal.watch_to_end($1::regclass, $2::text, $3::boolean) w
 select sidecar.unwatch($1::regclass, $2::text, $3::boolean) from set_config('client_min_messages', 'warning', true)
 
 -- name: remains
-select r.what, r.statement from sidecar_internal.remains_of($1::sidecar_internal.watches) r
+select r.what, r.statement from sidecar_internal.remains_of(jsonb_populate_record(null::sidecar_internal.watches, $1::jsonb)) r
 
 -- name: retry
 select sidecar.retry($1::regclass, $2::text, $3::jsonb, $4::text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.command_line import CommandLine
 from tests.integration.cli.conftest import Db, parse
 
@@ -86,6 +88,18 @@ def test_unwatch_keeps_the_vectors_unless_asked_to_drop_them(db: Db, command_lin
     assert "are deleted" in command_line.succeed("unwatch", "products", "--target", "f", "--drop-target")
     assert (has_column("e"), has_column("f")) == (True, False)
     assert watches(db) == []
+
+
+@pytest.mark.parametrize("companion", ["vectors", '"Odd ""Vectors"'])
+def test_unwatch_of_a_companion_says_that_it_is_done(db: Db, command_line: CommandLine, companion: str) -> None:
+    arguments = ("products", "--source", "title", "--target", "e", "--companion", companion)
+    command_line.succeed("watch", *arguments)
+    text = command_line.succeed("unwatch", "products")
+    assert "are kept" in text
+    assert f"drop table public.{companion};" in text
+    command_line.succeed("watch", *arguments)
+    ended = parse(command_line.succeed("unwatch", "products", "--drop-target", "--json"))
+    assert (ended["vectors"], ended["remains"]) == ("deleted", [])
 
 
 def test_unwatch_lists_what_stays_and_drop_target_works_afterwards(watched: Db, command_line: CommandLine) -> None:
