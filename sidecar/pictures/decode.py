@@ -184,6 +184,8 @@ def _lacks_memory(detail: str) -> bool:
 def _describe(image: bytes) -> str:
     if not image:
         return "The picture is empty (0 bytes)"
+    if len(image) == 1:
+        return f"The single byte {image!r} is not a picture"
     return f"The {len(image):,} bytes are not a picture (they begin with {image[:12]!r})"
 
 

@@ -139,9 +139,7 @@ def test_the_three_printed_commands_work_as_printed(demo: Demo, tmp_path: Path) 
     assert env == f". {demo.env_file}"
     assert len(commands) == 2
     searched, alike = (
-        subprocess.run(
-            ["/bin/sh", "-c", f"{env}\n{command}"], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
+        subprocess.run(["/bin/sh", "-c", f"{env}\n{command}"], cwd=tmp_path, capture_output=True, text=True, check=True)
         for command in commands
     )
     assert "crying cat" in searched.stdout

@@ -97,11 +97,13 @@ def _warnings(contents: Sequence[Content], embedded: Sequence[Embedded]) -> list
     pairs = list(zip(contents, embedded, strict=True))
     named = {
         "Longer than the model reads, and cut": [content.param for content, result in pairs if result.truncated],
-        "Of these the model does not know at least half": [
-            content.param for content, result in pairs if result.unreadable
-        ],
+        "The model does not know at least half of": [content.param for content, result in pairs if result.unreadable],
     }
-    return [f"{what}: {len(params)} texts, the first is {params[0]}." for what, params in named.items() if params]
+    return [f"{what}: {_name(params)}." for what, params in named.items() if params]
+
+
+def _name(params: Sequence[str]) -> str:
+    return params[0] if len(params) == 1 else f"{len(params)} texts, the first is {params[0]}"
 
 
 async def _serialize(vectors: Sequence[NDArray[np.float32]], name: EmbeddingType) -> SerializedList:

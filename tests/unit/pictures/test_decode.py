@@ -54,6 +54,7 @@ def test_other_bytes_are_not_a_picture(image: bytes) -> None:
 
 
 def test_the_message_quotes_the_first_bytes() -> None:
+    assert "The single byte b'h' is not a picture" in reject(b"h").message
     assert "The 12 bytes are not a picture (they begin with b'hello, world')" in reject(b"hello, world").message
     assert "empty (0 bytes)" in reject(b"").message
 
