@@ -86,7 +86,7 @@ def _scope(operation: Schema) -> str:
 def _endpoint(name: str, operation: Schema, schemas: Schemas) -> str:
     key = f"a key with the scope {_scope(operation)}" if operation.get("security") else "no key"
     answered = operation["responses"]["200"]
-    errors = ", ".join(status for status in operation["responses"] if status != "200")
+    errors = ", ".join(status for status in operation["responses"] if status >= "400")
     parts = [
         f"## `{name}`\n",
         f"{escape(operation['summary'])}. Needs {key}.\n",
@@ -94,6 +94,7 @@ def _endpoint(name: str, operation: Schema, schemas: Schemas) -> str:
         *_contents("Body", operation.get("requestBody", {}), schemas),
         *_contents("Answer", answered, schemas),
         *_names_of_headers(answered),
+        *_redirect(operation),
         f"[Errors](#errors): {errors}\n",
     ]
     return "\n".join(parts)
@@ -118,6 +119,11 @@ def _names_of_headers(answered: Schema) -> Iterator[str]:
     names = [f"`{name}`" for name in answered["headers"] if name not in _EVERYWHERE]
     if names:
         yield f"[Headers](#headers): {', '.join(names)}\n"
+
+
+def _redirect(operation: Schema) -> Iterator[str]:
+    if redirect := operation["responses"].get("307"):
+        yield f"Status 307: {escape(redirect['description'])}\n"
 
 
 def _response_headers(operations: Sequence[tuple[str, Schema]]) -> str:

@@ -220,6 +220,7 @@ class MetricsEndpoint:
                 scope=Scope.ADMIN,
                 response=None,
                 response_media=MediaType.TEXT,
+                other_media=(MediaType.OPENMETRICS,),
             )
         ]
 

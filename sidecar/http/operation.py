@@ -25,6 +25,7 @@ class MediaType(StrEnum):
     JSON = "application/json"
     FORM = "multipart/form-data"
     TEXT = "text/plain"
+    OPENMETRICS = "application/openmetrics-text"
     HTML = "text/html"
     JAVASCRIPT = "text/javascript"
     CSS = "text/css"
@@ -35,9 +36,10 @@ class Operation:
     """One endpoint at one path.
 
     `scope`: of the key it needs; None for no key. `request`, `response`: models of the bodies; None for no body, or one
-    that is not JSON. `deadline`: whether it is cancelled after REQUEST_TIMEOUT_S. `errors`: statuses it may answer
-    beyond those of every operation, in the shape of `error`. `headers`: names and meanings of its answer's headers.
-    `redirect`: the clients that it answers with a 307, if any.
+    that is not JSON. `other_media`: media types of the answer that `Accept` may ask for. `deadline`: whether it is
+    cancelled after REQUEST_TIMEOUT_S. `errors`: statuses it may answer beyond those of every operation, in the shape of
+    `error`. `headers`: names and meanings of its answer's headers. `redirect`: the clients that it answers with a 307,
+    if any.
     """
 
     method: str
@@ -49,6 +51,7 @@ class Operation:
     request: type[BaseModel] | None = None
     request_media: MediaType = MediaType.JSON
     response_media: MediaType = MediaType.JSON
+    other_media: tuple[MediaType, ...] = ()
     deadline: bool = True
     errors: tuple[int, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()

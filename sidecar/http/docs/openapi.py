@@ -123,7 +123,7 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     answered = {
         "description": "Success.",
         "headers": _REQUEST_ID | headers,
-        "content": {operation.response_media.value: {"schema": schema}},
+        "content": {media.value: {"schema": schema} for media in (operation.response_media, *operation.other_media)},
     }
     errors = {
         str(status): {"$ref": f"#/components/responses/{_error_name(operation.error, status)}"}

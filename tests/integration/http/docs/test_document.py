@@ -71,6 +71,14 @@ async def test_every_endpoint_is_documented_with_schemas_that_exist(client: http
     assert unused == set()
 
 
+async def test_metrics_are_documented_in_both_of_their_formats(client: httpx.AsyncClient) -> None:
+    content = (await read_document(client))["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
+    for media in ("text/plain", "application/openmetrics-text"):
+        assert media in content
+        served = await client.get("/metrics", headers={"Accept": media})
+        assert served.headers["content-type"].partition(";")[0] == media
+
+
 async def test_bounds_that_are_settings_have_the_values_of_this_service(client: httpx.AsyncClient) -> None:
     document = await read_document(client)
     schemas = document["components"]["schemas"]
