@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,8 @@ class EmbeddingsByType(AnswerModel):
 
     float_: Vectors | None = Field(default=None, serialization_alias="float")
     base64: list[str] | None = None
-    ubinary: Vectors | None = None
-    binary: Vectors | None = None
+    ubinary: list[list[Annotated[int, Field(ge=0, le=255)]]] | None = None
+    binary: list[list[Annotated[int, Field(ge=-128, le=127)]]] | None = None
 
 
 class EmbedUnits(AnswerModel):

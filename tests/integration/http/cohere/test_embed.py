@@ -89,6 +89,18 @@ async def test_a_data_uri_among_texts_is_a_text(client: httpx.AsyncClient) -> No
     np.testing.assert_array_equal(np.float32(vector), ENCODER.vector_of(RED[:100]))
 
 
+async def test_bits_are_documented_as_whole_numbers(client: httpx.AsyncClient) -> None:
+    types = ["float", "ubinary", "binary"]
+    answered = (await embed(client, texts=["a"], embedding_types=types))["embeddings"]
+    documented = (await client.get("/openapi.json")).json()["components"]["schemas"]["EmbeddingsByType"]["properties"]
+    found = {}
+    for name in types:
+        (numbers,) = (each["items"]["items"] for each in documented[name]["anyOf"] if each["type"] == "array")
+        assert all(numbers.get("minimum", -1) <= number <= numbers.get("maximum", 1) for number in answered[name][0])
+        found[name] = numbers["type"]
+    assert found == {"float": "number", "ubinary": "integer", "binary": "integer"}
+
+
 async def test_truncation_is_reported_or_rejected(client: httpx.AsyncClient) -> None:
     answer = await embed(client, texts=["a", LONG])
     assert answer["meta"]["warnings"] == ["Longer than the model reads, and cut: texts[1]."]
