@@ -13,7 +13,7 @@ import typer
 from sidecar.cli.database import find_database_url, find_direct_url
 from sidecar.cli.errors import EXIT_FINDINGS
 from sidecar.cli.options import DatabaseUrl, Json
-from sidecar.cli.output import make_console, print_json, shorten
+from sidecar.cli.output import print_json, shorten, show_wait
 from sidecar.cli.tables import hang
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def doctor(
     from sidecar.operations.findings import Limits
 
     url = find_database_url(database_url)
-    with make_console(stderr=True).status("Looking …"):
+    with show_wait("Looking …"):
         checkup = _examine(url, find_direct_url(database_url), Limits(long_transaction_s=long_transaction_s))
     if as_json:
         print_json(asdict(checkup))

@@ -11,7 +11,7 @@ import typer
 
 from sidecar.cli.database import open_database
 from sidecar.cli.options import Columns, DatabaseUrl, Json, OptionalTable, Target
-from sidecar.cli.output import make_console, print_json, shorten
+from sidecar.cli.output import print_json, shorten, show_wait
 from sidecar.cli.tables import choose_columns, hang, is_for_people, print_facts, print_note, print_table
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def retry(  # noqa: PLR0913 - one parameter for every option of the command
         raise typer.BadParameter("it cannot be combined with --target or --key", param_hint="--all")
     if not everything and table is None:
         raise typer.BadParameter("name one, or give --all", param_hint="TABLE")
-    with open_database(database_url, "worker") as operations, make_console(stderr=True).status("Retrying …"):
+    with open_database(database_url, "worker") as operations, show_wait("Retrying …"):
         if everything:
             enqueued = operations.retry_all(table, reason=reason)
         else:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +14,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 _WIDTH_FOR_PROGRAMS = 200
 _INSIDE_EMOJI = re.compile("[\N{ZERO WIDTH JOINER}\N{TAG SPACE}-\N{CANCEL TAG}]")
@@ -22,6 +26,24 @@ def make_console(*, stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = _WIDTH_FOR_PROGRAMS
     return console
+
+
+@contextmanager
+def show_wait(text: str) -> Iterator[Callable[[str], None]]:
+    """A moving sign before `text` while the block runs; yields a function that replaces the text.
+
+    On stderr, and only on a terminal: FORCE_COLOR would have it drawn into the output that a program reads.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    with make_console(stderr=True).status(_verbatim(text)) as status:
+        yield lambda text: status.update(_verbatim(text))
+
+
+def _verbatim(text: str) -> Text:
+    """Of a plain string, rich would take [brackets] for markup."""
+    return Text(on_one_line(text))
 
 
 def echo(text: str, style: str | None = None) -> None:

@@ -22,7 +22,7 @@ from sidecar.cli.estimate import (
     time_on_devices,
 )
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json
-from sidecar.cli.output import echo, make_console, print_json, show_duration, show_size
+from sidecar.cli.output import echo, print_json, show_duration, show_size, show_wait
 from sidecar.cli.tables import hang
 from sidecar.cli.watch import Index, Kind
 from sidecar.errors import SchemaError
@@ -121,7 +121,7 @@ def _survey(request: WatchRequest, database_url: str | None) -> Survey:
 
     with (
         connect_with_warnings(find_database_url(database_url), warn, table=request.table) as connection,
-        make_console(stderr=True).status(f"Looking at {request.table} …"),
+        show_wait(f"Looking at {request.table} …"),
     ):
         try:
             require_schema(connection)

@@ -10,7 +10,7 @@ import typer
 
 from sidecar.cli.database import find_direct_url, open_database
 from sidecar.cli.options import DatabaseUrl, Json
-from sidecar.cli.output import make_console, print_json
+from sidecar.cli.output import print_json, show_wait
 from sidecar.cli.watch import describe_remains
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def migrate(
         pass
     address = url.get_secret_value()
     began = time.monotonic()
-    with make_console().status("Migrating …"):
+    with show_wait("Migrating …"):
         before = current_revision(address)
         migrated = run_migrations(address, revision)
         after = current_revision(address)
@@ -98,7 +98,7 @@ def uninstall(
         if not yes:
             typer.echo("This removes schema `sidecar`, with all watches, queues and ledgers.", err=True)
             typer.confirm(f"Remove it from database {operations.database_name}?", abort=True, err=True)
-        with make_console().status("Removing …"):
+        with show_wait("Removing …"):
             operations.uninstall(force=force)
     if as_json:
         print_json({"removed": True, "remains": remains})

@@ -10,7 +10,7 @@ import typer
 from sidecar.cli.database import open_database
 from sidecar.cli.errors import warn
 from sidecar.cli.options import DatabaseUrl, Json, Table, Target
-from sidecar.cli.output import make_console, print_json, show_size
+from sidecar.cli.output import print_json, show_size, show_wait
 from sidecar.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def verify(table: Table, target: Target = None, as_json: Json = False, database_
 def _follow(verifier: Verifier) -> Verification:
     name = f"{verifier.relation}.{verifier.target}"
     has_warned = False
-    with make_console().status(f"Verifying {name} …") as status:
+    with show_wait(f"Verifying {name} …") as tell:
         while True:
             read = verifier.read()
             if read is None:
@@ -49,7 +49,7 @@ def _follow(verifier: Verifier) -> Verification:
             if not (read.is_served or has_warned):
                 warn(f"{name}: {read.state}", "It is verified as soon as a sidecar works on it: sidecar serve")
                 has_warned = True
-            status.update(f"Verifying {name}: {read.rows_seen} of {read.rows} rows, {read.found} differ …")
+            tell(f"Verifying {name}: {read.rows_seen} of {read.rows} rows, {read.found} differ …")
             time.sleep(_INTERVAL_S)
 
 

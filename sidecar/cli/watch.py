@@ -12,7 +12,7 @@ from sidecar.cli.completion import complete_column
 from sidecar.cli.database import open_database
 from sidecar.cli.estimate import describe_long_texts
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json, Table, Target
-from sidecar.cli.output import echo, make_console, print_json
+from sidecar.cli.output import echo, print_json, show_wait
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import Remains
@@ -85,7 +85,7 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     from sidecar.operations.operations import WatchRequest
 
     request = WatchRequest(table, source, target, kind, companion, index, model, dimensions, replace, expose or [])
-    with open_database(database_url, "installer", table) as operations, make_console().status(f"Watching {table} …"):
+    with open_database(database_url, "installer", table) as operations, show_wait(f"Watching {table} …"):
         watched = operations.watch(request)
         sampled_bytes = [] if as_json or watched.kind != "text" else operations.sample_sizes(watched.watch_id)
     if as_json:
@@ -117,7 +117,7 @@ def unwatch(
       sidecar unwatch products --target photo_embedding
       sidecar unwatch products --target photo_embedding --drop-target
     """
-    with open_database(database_url, "installer", table) as operations, make_console().status(f"Unwatching {table} …"):
+    with open_database(database_url, "installer", table) as operations, show_wait(f"Unwatching {table} …"):
         ended = operations.unwatch(table, target, drop_target=drop_target)
     vectors = "deleted" if drop_target else "kept"
     if as_json:

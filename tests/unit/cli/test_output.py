@@ -1,12 +1,14 @@
 """Text, tables and JSON on stdout."""
 
 import json
+import os
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 
-from sidecar.cli.output import echo, print_json, shorten, show, show_duration, show_size
+from sidecar.cli.output import echo, print_json, shorten, show, show_duration, show_size, show_wait
 
 
 @pytest.mark.parametrize(
@@ -88,3 +90,24 @@ def test_without_a_terminal_colours_are_printed_only_if_forced(
 )
 def test_a_duration_is_told_in_one_unit(seconds: float, text: str) -> None:
     assert show_duration(seconds) == text
+
+
+def test_what_is_waited_for_may_have_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w", encoding="utf-8") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        monkeypatch.setenv("TERM", "xterm")
+        with show_wait("Verifying a[/b] …") as tell:
+            tell("Verifying a[/b]\x1b[31m\nc: 1 row …")
+    printed = os.read(master, 1 << 16).decode()
+    os.close(master)
+    assert "Verifying a[/b] [31m c: 1 row …" in printed
+
+
+def test_waiting_prints_nothing_that_a_program_would_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with show_wait("Watching products …"):
+        pass
+    assert capsys.readouterr() == ("", "")
