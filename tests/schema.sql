@@ -1705,11 +1705,13 @@ CREATE FUNCTION sidecar_internal.did_you_mean(wanted text, names text[]) RETURNS
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+    with w as materialized (select sidecar_internal.letter_pairs(wanted) as pairs)
     select coalesce((
         select format('Did you mean %L? ', n.name)
-        from unnest(names) n(name)
-        cross join lateral (select sidecar_internal.letter_pairs(wanted) as a, sidecar_internal.letter_pairs(n.name) as b) p
-        cross join lateral (select 2.0 * (select count(*) from unnest(p.a) x where x = any (p.b)) / (cardinality(p.a) + cardinality(p.b)) as share) s
+        from w
+        cross join lateral (select u.name, sidecar_internal.letter_pairs(u.name) as pairs from unnest(names) u(name) offset 0) n
+        cross join lateral (select 2.0 * count(*) / (cardinality(w.pairs) + cardinality(n.pairs)) as share
+                            from unnest(n.pairs) x where x = any (w.pairs) offset 0) s
         where s.share >= 0.4
         order by s.share desc, n.name limit 1), '');
 $$;
