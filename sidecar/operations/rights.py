@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -55,12 +56,17 @@ def _membership_hint(
         return f"Both schemas of the sidecar need the same owner. Let a superuser run: {statement}"
     missing = [o for o in (owner, *tables) if not o["is_member"]]
     if any(o["is_superuser"] for o in missing):
-        superuser = next(o["owner"] for o in missing if o["is_superuser"])
-        info = connection.info
-        url = f"postgresql://{superuser}:PASSWORD@{info.host}:{info.port}/{info.dbname}"
-        return f"Connect as the owner: export DATABASE_URL='{url}'"
+        return f"Connect as the owner: export DATABASE_URL={_url_of(connection, missing)}"
     roles = ", ".join(dict.fromkeys(o["owner"] for o in missing))
     return _ask_owners((owner, *tables), [f"grant {roles} to {owner['quoted_role']};"] if roles else [])
+
+
+def _url_of(connection: psycopg.Connection[Any], owners: list[dict[str, Any]]) -> str:
+    """The database's address as the first superuser among `owners`, quoted for the shell."""
+    superuser = next(o["owner_name"] for o in owners if o["is_superuser"])
+    info = connection.info
+    host = f"[{info.host}]" if ":" in info.host else quote(info.host, safe="")
+    return f"'postgresql://{quote(superuser, safe='')}:PASSWORD@{host}:{info.port}/{quote(info.dbname, safe='')}'"
 
 
 def _ask_owners(owners: Iterable[dict[str, Any]], statements: list[str]) -> str | None:

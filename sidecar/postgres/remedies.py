@@ -48,6 +48,19 @@ _CONNECTION: Mapping[str, str] = {
     ),
     r"starting up|shutting down|in recovery mode": "The server is starting or stopping: try again in a moment.",
 }
+# Names that stand for something else without quotes: the reserved words of SQL, of names of roles, and of pg_hba.conf.
+_RESERVED = frozenset(
+    """
+    all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate
+    collation column concurrently constraint create cross current_catalog current_date current_role current_schema
+    current_time current_timestamp current_user default deferrable desc distinct do else end except false fetch
+    for foreign freeze from full grant group having ilike in initially inner intersect into is isnull join lateral
+    leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer
+    overlaps placing primary references returning right select session_user similar some symmetric system_user
+    table tablesample then to trailing true union unique user using variadic verbose when where window with public
+    none replication sameuser samerole samegroup
+    """.split()  # noqa: SIM905 - a list of a hundred strings would be a hundred lines
+)
 _FIRST_CHECK = f"Check host, port, user, password and the name of the database {_WHERE}."
 
 
@@ -83,4 +96,5 @@ def grant_worker_hint(user: str) -> str:
 
 
 def _quote(name: str) -> str:
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
+    is_plain = re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in _RESERVED
+    return name if is_plain else '"' + name.replace('"', '""') + '"'
