@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 
 from sidecar.errors import ConfigurationError, SidecarError, StatementRejected
+from sidecar.printable import in_lines, on_one_line
 from sidecar.process_exit import EXIT_CONFIGURATION, EXIT_FAILURE
 from sidecar.redaction import redact
 
@@ -25,17 +26,19 @@ class Problem:
 
     @property
     def lines(self) -> list[str]:
-        return [f"ERROR: {self.message}", *([f"HINT: {self.hint}"] if self.hint else [])]
+        lines = [f"ERROR: {self.message}", *([f"HINT: {self.hint}"] if self.hint else [])]
+        return [in_lines(line) for line in lines]
 
 
 def problems_of(error: SidecarError) -> list[Problem]:
     """One problem; of a ConfigurationError, all."""
+    if isinstance(error, StatementRejected):  # it quotes names, which may hold line breaks
+        hint = error.hint and on_one_line(redact(error.hint))
+        return [Problem(on_one_line(redact(error.message)), hint or None)]
     texts = error.problems if isinstance(error, ConfigurationError) else [redact(str(error))]
     problems = []
     for text in texts:
         message, _, hint = text.partition(_HINT)
-        if isinstance(error, StatementRejected) and error.hint:
-            hint = redact(error.hint)
         problems.append(Problem(message, hint or None))
     return problems
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -10,7 +11,8 @@ import typer
 from sidecar.cli.completion import complete_watched_table
 from sidecar.cli.database import open_database
 from sidecar.cli.options import DatabaseUrl, Json, OptionalTable, Table, Target
-from sidecar.cli.output import print_json
+from sidecar.cli.output import echo, print_json
+from sidecar.printable import on_one_line
 
 
 def pause(
@@ -71,7 +73,7 @@ def rate(
         print_json({"table": table, "target": target, "rows_per_s": cap, "changed": changed})
     else:
         limit = "without a cap" if cap is None else f"at most {cap:g} rows a second"
-        typer.echo(f"{_count_watches(changed)} changed: {limit}.")
+        echo(f"{_count_watches(changed)} changed: {limit}.")
 
 
 def reembed(
@@ -100,11 +102,10 @@ def reembed(
     if as_json:
         print_json({"relation": relation, "target": column, "model": model})
     else:
-        typer.echo(
-            f"All rows of {relation}.{column} will be embedded again. Follow it: sidecar status {table} --follow"
-        )
+        started = f"All rows of {relation}.{column} will be embedded again."
+        echo(on_one_line(f"{started} Follow it: sidecar status {quote(table)} --follow"))
         if watch is not None and watch.is_idle:
-            typer.echo(f"Nothing happens for now. State of the watch: {watch.state}")
+            echo(f"Nothing happens for now. State of the watch: {watch.state}")
 
 
 def _set_paused(table: str | None, target: str | None, paused: bool, as_json: bool, database_url: str | None) -> None:
@@ -113,9 +114,9 @@ def _set_paused(table: str | None, target: str | None, paused: bool, as_json: bo
     if as_json:
         print_json({"table": table, "target": target, "paused": paused, "changed": changed})
     elif changed == 0:
-        typer.echo(f"No watch changed: none was {'running' if paused else 'paused'}.")
+        echo(f"No watch changed: none was {'running' if paused else 'paused'}.")
     else:
-        typer.echo(f"{_count_watches(changed)} {'paused' if paused else 'resumed'}.")
+        echo(f"{_count_watches(changed)} {'paused' if paused else 'resumed'}.")
 
 
 def _count_watches(watches: int) -> str:

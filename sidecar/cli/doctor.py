@@ -13,7 +13,7 @@ import typer
 from sidecar.cli.database import find_database_url, find_direct_url
 from sidecar.cli.errors import EXIT_FINDINGS
 from sidecar.cli.options import DatabaseUrl, Json
-from sidecar.cli.output import print_json, shorten, show_wait
+from sidecar.cli.output import echo, print_json, shorten, show_wait
 from sidecar.cli.tables import hang
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _print_checkup(checkup: Checkup) -> None:
     counts = Counter(finding.severity for finding in checkup.findings)
     found = ", ".join(f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in _SEVERITIES if counts[s])
     nothing = "No problems found in what this role may look at." if checkup.not_checked else "No problems found."
-    typer.echo(f"Found: {found}." if found else nothing)
+    echo(f"Found: {found}." if found else nothing)
 
 
 def _describe_database(checkup: Checkup) -> str:
@@ -98,7 +98,7 @@ def _print_finding(finding: Finding) -> None:
     typer.echo(hang("", f"{finding.severity.upper()}  {finding.check}: {shorten(_headline(finding), 400)}"))
     typer.echo(hang("    why    ", shorten(finding.why, 400)))
     for line in finding.remedy.split("\n"):
-        typer.echo(f"    {finding.run_in:<6} {line}")
+        echo(f"    {finding.run_in:<6} {line}")
 
 
 def _headline(finding: Finding) -> str:

@@ -11,6 +11,7 @@ from sidecar.cli.output import print_json
 from sidecar.cli.usage_errors import describe_usage_error
 from sidecar.error_lines import Problem, exit_code_of, problems_of, write_error
 from sidecar.errors import SidecarError, StatementRejected
+from sidecar.printable import on_one_line
 from sidecar.process_exit import EXIT_FAILURE
 from sidecar.redaction import redact
 
@@ -73,9 +74,9 @@ def _write(problem: Problem) -> None:
 
 def warn(message: str, hint: str | None = None) -> None:
     """Writes `WARNING: …`, and `HINT: …` if there is a hint, to stderr."""
-    typer.echo(f"WARNING: {redact(message)}", err=True)
+    typer.echo(f"WARNING: {on_one_line(redact(message))}", err=True)
     if hint:
-        typer.echo(f"HINT: {redact(hint)}", err=True)
+        typer.echo(f"HINT: {on_one_line(redact(hint))}", err=True)
 
 
 def _code(error: SidecarError) -> str:

@@ -14,9 +14,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from sidecar.cli.output import make_console, print_json, shorten
+from sidecar.cli.output import echo, make_console, print_json, shorten
 from sidecar.cli.tables import is_for_people
 from sidecar.errors import DatabaseUnavailable, SchemaError
+from sidecar.printable import on_one_line
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import Operations
@@ -194,7 +195,8 @@ class _Bars:
         self._progress.start()
 
     def show(self, watch: WatchStatus, rate: Rate, build: IndexBuild | None) -> None:
-        name, index = watch.name, f"{watch.name} index %"
+        name = on_one_line(watch.name)
+        index = f"{name} index %"
         self._update(name, watch.rows, watch.rows_done, _describe_rate(watch, rate), shorten(watch.state, 200))
         if build is not None:
             self._update(index, 100, round(build.percent), "", build.phase)
@@ -220,11 +222,11 @@ class _Lines:
         self._printed: dict[str, tuple[object, ...]] = {}
 
     def show(self, watch: WatchStatus, rate: Rate, build: IndexBuild | None) -> None:
-        name = watch.name
+        name = on_one_line(watch.name)
         if self._is_new(name, watch.rows, watch.pending, watch.failed, watch.state):
-            typer.echo(f"{name}  {watch.rows_done}/{watch.rows}  {_describe_rate(watch, rate)}  {watch.state}")
+            echo(f"{name}  {watch.rows_done}/{watch.rows}  {_describe_rate(watch, rate)}  {watch.state}")
         if build is not None and self._is_new(f"{name} index", build.phase, build.percent // 10):
-            typer.echo(f"{name}  index: {build.phase} {build.percent:.0f} %")
+            echo(f"{name}  index: {build.phase} {build.percent:.0f} %")
 
     def say(self, text: str) -> None:
         typer.echo(text)

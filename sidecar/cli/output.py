@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from sidecar.printable import in_lines, on_one_line
+
 _WIDTH_FOR_PROGRAMS = 200
-_INSIDE_EMOJI = re.compile("[\N{ZERO WIDTH JOINER}\N{TAG SPACE}-\N{CANCEL TAG}]")
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -47,7 +47,11 @@ def _verbatim(text: str) -> Text:
 
 
 def echo(text: str, style: str | None = None) -> None:
-    """Prints `text` in a colour, or "bold": on a terminal without NO_COLOR, and with FORCE_COLOR."""
+    """Prints `text` in a colour, or "bold": on a terminal without NO_COLOR, and with FORCE_COLOR.
+
+    Without the control characters of names, which a terminal would obey.
+    """
+    text = in_lines(text)
     console = make_console()
     if style is None or not console.is_terminal or console.is_dumb_terminal or console.no_color:
         typer.echo(text)
@@ -94,11 +98,6 @@ def shorten(text: str, max_chars: int) -> str:
     """`text` on one line, cut with … to at most `max_chars`."""
     line = on_one_line(text[: max_chars + 1])
     return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
-
-
-def on_one_line(text: str) -> str:
-    """`text` without line breaks, tabs and control characters, but with the joiners and tags inside emoji."""
-    return "".join(char if char.isprintable() or _INSIDE_EMOJI.match(char) else " " for char in text)
 
 
 def _as_json(value: Any) -> object:

@@ -26,6 +26,7 @@ from sidecar.cli.output import echo, print_json, show_duration, show_size, show_
 from sidecar.cli.tables import hang
 from sidecar.cli.watch import Index, Kind
 from sidecar.errors import SchemaError
+from sidecar.printable import on_one_line
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import WatchRequest
@@ -163,7 +164,7 @@ def _print_estimate(prospect: Survey, expected: Estimate, device: list[str], siz
         f"{show_size(expected.index_bytes)}, ledger {show_size(expected.ledger_bytes)}, row versions "
         f"{show_size(expected.rewritten_bytes)}",
     }
-    typer.echo(f"{prospect.table.name}.{prospect.target} ({prospect.kind})")
+    echo(on_one_line(f"{prospect.table.name}.{prospect.target} ({prospect.kind})"))
     for name, fact in facts.items():
         for index, line in enumerate(fact.split("\n")):
             typer.echo(hang(f"    {'' if index else name:<8}", line))

@@ -10,7 +10,7 @@ import typer
 
 from sidecar.cli.database import find_direct_url, open_database
 from sidecar.cli.options import DatabaseUrl, Json
-from sidecar.cli.output import print_json, show_wait
+from sidecar.cli.output import echo, print_json, show_wait
 from sidecar.cli.watch import describe_remains
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def migrate(
         )
         return
     if migrated.restored is not None:
-        typer.echo(_describe_restored(migrated.restored))
+        echo(_describe_restored(migrated.restored))
     if before != after:
-        typer.echo(f"Schema `sidecar`: {before or 'nothing'} → {after or 'removed'} in {seconds:.1f} s.")
+        echo(f"Schema `sidecar`: {before or 'nothing'} → {after or 'removed'} in {seconds:.1f} s.")
     elif migrated.code_replaced:
-        typer.echo(f"Schema `sidecar` stays at revision {after}; its functions and views are this version's now.")
+        echo(f"Schema `sidecar` stays at revision {after}; its functions and views are this version's now.")
     else:
         newer = " A newer version migrated it; this one works on it." if (after or "") > head_revision() else ""
-        typer.echo(f"Nothing to do: schema `sidecar` is at revision {after or 'base'}.{newer}")
+        echo(f"Nothing to do: schema `sidecar` is at revision {after or 'base'}.{newer}")
 
 
 def _describe_restored(restored: RestoredSchema) -> str:
@@ -103,4 +103,4 @@ def uninstall(
     if as_json:
         print_json({"removed": True, "remains": remains})
         return
-    typer.echo(f"The sidecar is removed. What remains, and how to remove it:\n{describe_remains(remains)}")
+    echo(f"The sidecar is removed. What remains, and how to remove it:\n{describe_remains(remains)}")

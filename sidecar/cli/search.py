@@ -14,8 +14,9 @@ from sidecar.cli.errors import warn
 from sidecar.cli.found_rows import Match, print_match
 from sidecar.cli.nearness import match_probability
 from sidecar.cli.options import Columns, DatabaseUrl, Json, Table, Target
-from sidecar.cli.output import print_json
+from sidecar.cli.output import echo, print_json
 from sidecar.errors import InputError, PictureRejected
+from sidecar.printable import in_lines
 
 if TYPE_CHECKING:
     from sidecar.cli.embedding_client import EmbeddingClient, QueryVector
@@ -64,7 +65,7 @@ def search(  # noqa: PLR0913 - one parameter for every option of the command
     if as_json:
         print_json(_as_objects(match))
     elif not found.rows:
-        typer.echo(f"{watch.relation}.{watch.target} holds no vectors yet. See: sidecar status {table}")
+        echo(f"{watch.relation}.{watch.target} holds no vectors yet. See: sidecar status {quote(table)}")
     else:
         print_match(match, columns)
 
@@ -100,7 +101,8 @@ def _choose_target(operations: Operations, table: str, target: str | None) -> st
     chosen = of_pictures[0]
     others = " or ".join(quote(watch.target) for watch in watches if watch is not chosen)
     so_far = f", {chosen.embedded:,} of {chosen.rows:,} rows so far" if chosen.pending else ""
-    typer.echo(f"Searching {table}.{chosen.target}{so_far}; for another: --target {others}", err=True)
+    chosen_name = f"{table}.{chosen.target}"
+    typer.echo(in_lines(f"Searching {chosen_name}{so_far}; for another: --target {others}"), err=True)
     return chosen.target
 
 

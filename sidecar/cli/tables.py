@@ -17,7 +17,8 @@ import typer
 from rich.cells import cell_len
 from rich.text import Text
 
-from sidecar.cli.output import echo, make_console, on_one_line, shorten, show
+from sidecar.cli.output import echo, make_console, shorten, show
+from sidecar.printable import in_lines, on_one_line
 from sidecar.similarity import did_you_mean
 
 _GAP = "  "
@@ -61,7 +62,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], chosen
 
 def print_note(text: str) -> None:
     """Prints a remark on a table below it; to stderr where a program reads the table."""
-    typer.echo(text, err=not is_for_people())
+    typer.echo(in_lines(text), err=not is_for_people())
 
 
 def print_facts(facts: Mapping[str, str | None], label_width: int, colours: Mapping[str, str] | None = None) -> None:
@@ -76,6 +77,7 @@ def hang(label: str, text: str) -> str:
 
     Commands and statements stay in one piece, to be copied: the terminal breaks them.
     """
+    text = on_one_line(text)
     indent = cell_len(label)
     width = make_console().width - indent
     if not is_for_people() or text.endswith(";") or width < 20:

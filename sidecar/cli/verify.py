@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import typer
-
 from sidecar.cli.database import open_database
 from sidecar.cli.errors import warn
 from sidecar.cli.options import DatabaseUrl, Json, Table, Target
-from sidecar.cli.output import print_json, show_size, show_wait
+from sidecar.cli.output import echo, print_json, show_size, show_wait
 from sidecar.errors import SchemaError
+from sidecar.printable import on_one_line
 
 if TYPE_CHECKING:
     from sidecar.operations.verification import Verification, Verifier
@@ -33,7 +32,7 @@ def verify(table: Table, target: Target = None, as_json: Json = False, database_
     if as_json:
         print_json(verification)
     else:
-        typer.echo(_describe(verification))
+        echo(_describe(verification))
 
 
 def _follow(verifier: Verifier) -> Verification:
@@ -54,7 +53,7 @@ def _follow(verifier: Verifier) -> Verification:
 
 
 def _describe(verification: Verification) -> str:
-    name = f"{verification.relation}.{verification.target}"
+    name = on_one_line(f"{verification.relation}.{verification.target}")
     looked = f"{verification.rows_seen} rows of {name} compared ({show_size(verification.bytes_seen)})"
     if verification.found == 0:
         return f"{looked}: all as recorded."

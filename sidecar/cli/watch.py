@@ -13,6 +13,7 @@ from sidecar.cli.database import open_database
 from sidecar.cli.estimate import describe_long_texts
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json, Table, Target
 from sidecar.cli.output import echo, print_json, show_wait
+from sidecar.printable import on_one_line
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import Remains
@@ -91,7 +92,7 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     if as_json:
         print_json(watched)
         return
-    typer.echo(_describe_watch(watched))
+    echo(_describe_watch(watched))
     if (long_texts := describe_long_texts(sampled_bytes)) is not None:
         counted = f"sidecar status {quote(watched.relation)} counts them when they are embedded"
         echo(f"Of a sample {long_texts}: the end does not affect the vector; {counted}.", "yellow")
@@ -125,12 +126,12 @@ def unwatch(
             {"relation": ended.relation, "target": ended.target, "vectors": vectors, "remains": ended.remains},
         )
         return
-    typer.echo(f"{ended.relation}.{ended.target} is no longer watched. Its vectors are {vectors}.")
+    echo(on_one_line(f"{ended.relation}.{ended.target}") + f" is no longer watched. Its vectors are {vectors}.")
     if ended.remains:
-        typer.echo(f"What remains, and how to remove it:\n{describe_remains(ended.remains)}")
+        echo(f"What remains, and how to remove it:\n{describe_remains(ended.remains)}")
     if ended.remains and not drop_target:
         command = f"sidecar unwatch {quote(table)} --target {quote(ended.target)} --drop-target"
-        typer.echo(f"Or delete the vectors and their index: {command}")
+        echo(f"Or delete the vectors and their index: {command}")
 
 
 def describe_remains(remains: list[Remains]) -> str:
@@ -141,7 +142,7 @@ def describe_remains(remains: list[Remains]) -> str:
 def _describe_watch(watched: WatchStatus) -> str:
     where = f"{watched.companion}.{watched.target}" if watched.companion else watched.target
     lines = [
-        f"Watching {watched.relation}: {', '.join(watched.source)} → {where} ({watched.kind}).",
+        on_one_line(f"Watching {watched.relation}: {', '.join(watched.source)} → {where} ({watched.kind})."),
         f"{watched.pending} of {'about ' if watched.estimated else ''}{watched.rows} rows are waiting to be embedded.",
     ]
     if watched.state == "no sidecar is running":
