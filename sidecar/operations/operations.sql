@@ -49,19 +49,19 @@ from sidecar_internal.status_of($1::regclass, $2::boolean) s
 select b.watch_id, b.phase, b.percent::float8 as percent, b.tuples_done from sidecar.index_builds b
 
 -- name: targets
-select w.target, w.kind from sidecar_internal.watches w where w.relation = $1::regclass and w.unwatched_at is null order by w.id
+select w.target, w.kind from sidecar_internal.watches w where w.relation::oid = $1::regclass::oid and w.unwatched_at is null order by w.id
 
 -- name: failures
 select f.relation::text, f.target, f.key::text, f.reason, f.message, f.attempts, f.at
 from sidecar.failures f
-where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
+where ($1::regclass is null or f.relation::oid = $1::regclass::oid) and ($2::text is null or f.target = $2::text)
 order by f.at desc limit $3::bigint
 
 -- name: failures_by_reason
 select f.relation::text, f.target, f.reason, f.failures, f.oldest, f.newest, f.example_key::text, f.example_message, f.advice,
        f.rows_statement, f.retry_statement
 from sidecar.failures_by_reason f
-where ($1::regclass is null or f.relation = $1::regclass) and ($2::text is null or f.target = $2::text)
+where ($1::regclass is null or f.relation::oid = $1::regclass::oid) and ($2::text is null or f.target = $2::text)
 order by f.failures desc, f.relation::text, f.target, f.reason
 
 -- name: sample_sizes

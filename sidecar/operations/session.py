@@ -34,7 +34,6 @@ Warn: TypeAlias = Callable[[str, str | None], None]
 OLDEST_SERVER = 15
 _UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, invalid_schema_name
 _SQL = read_statements("sidecar.operations", "installation.sql")
-_SETTINGS = set_settings(COMMAND_SETTINGS, local=True)
 _TABLE = re.compile(r"(?:permission denied for|must be owner of) table (\S+)")
 _SCHEMA = re.compile(r"permission denied for schema (.+)")
 _PARAMETER = re.compile(r"\$(\d+)")
@@ -43,14 +42,26 @@ _PARAMETER = re.compile(r"\$(\d+)")
 class CommandCursor(psycopg.RawCursor[Row]):
     """Parameters are written $1, $2 …, for values only; the cursor puts them into the statement as literals."""
 
+    settings = set_settings(COMMAND_SETTINGS, local=True)
+
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         statement = query.decode() if isinstance(query, bytes) else sql.SQL(query).as_string(self.connection)
         if params is not None:
             literals = [sql.Literal(value).as_string(self.connection) for value in params]
             statement = _PARAMETER.sub(lambda found: f" {literals[int(found[1]) - 1]} ", statement)
-        super().execute(f"{_SETTINGS};\n{statement}".encode(), **options)
+        super().execute(f"{self.settings};\n{statement}".encode(), **options)
         self.nextset()  # past the settings
         return self
+
+
+class CatalogCursor(CommandCursor[Row]):
+    """Functions, operators and types are those of pg_catalog.
+
+    In a schema of the user's search_path, a function of another user may fit the arguments better; it would run with
+    this user's rights.
+    """
+
+    settings = set_settings({**COMMAND_SETTINGS, "search_path": "pg_catalog, pg_temp"}, local=True)
 
 
 @contextmanager

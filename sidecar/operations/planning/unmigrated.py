@@ -15,7 +15,7 @@ from sidecar.errors import StatementRejected
 from sidecar.operations.meant_table import naming_similar_tables
 from sidecar.operations.operations import WatchRequest
 from sidecar.operations.planning.survey import HEAD_BYTES, SAMPLE_ROWS, Refusal, Sample, Survey, Table
-from sidecar.operations.session import Connection, translate_psycopg_errors
+from sidecar.operations.session import CatalogCursor, CommandCursor, Connection, translate_psycopg_errors
 from sidecar.postgres.statements import read_statements
 from sidecar.similarity import did_you_mean
 
@@ -42,7 +42,8 @@ def survey_unmigrated(connection: Connection, request: WatchRequest) -> Survey:
     Raises StatementRejected if there is no such table or source, or the role may not read it.
     """
     with naming_similar_tables(connection, request.table), translate_psycopg_errors():
-        found = _rows(connection, "table", request.table)[0]
+        resolved = _resolve(connection, request.table)
+        found = resolved | _rows(connection, "table", resolved["oid"])[0]
         if found["kind"] not in {"r", "p"}:
             what = _NAMES.get(found["kind"], "relation of another kind")
             raise StatementRejected(
@@ -50,24 +51,25 @@ def survey_unmigrated(connection: Connection, request: WatchRequest) -> Survey:
                 "42809",
                 "Only tables can be watched: name the table behind it.",
             )
-        source = _find_source(connection, found["name"], request)
+        source = _find_source(connection, found, request)
         table = _measure(connection, found)
         return Survey(
             table=table,
             kind=source.kind,
             target=request.target or f"{request.source[0]}_embedding",
-            sample=_sample(connection, table, source),
+            sample=_sample(connection, found["quoted"], table, source),
             views_per_s=None,
             refusal=_pgvector_refusal(connection) if found["has_key"] else _without_key(found["name"]),
             is_migrated=False,
         )
 
 
-def _find_source(connection: Connection, table: str, request: WatchRequest) -> _Source:
-    columns = {row["name"]: row for row in _rows(connection, "columns", request.table, request.source)}
+def _find_source(connection: Connection, found: dict[str, Any], request: WatchRequest) -> _Source:
+    table, oid = found["name"], found["oid"]
+    columns = {row["name"]: row for row in _rows(connection, "columns", oid, request.source)}
     for name in request.source:
         if name not in columns:
-            similar = did_you_mean(name, [row["name"] for row in _rows(connection, "names", request.table)], "'{}'")
+            similar = did_you_mean(name, [row["name"] for row in _rows(connection, "names", oid)], "'{}'")
             hint = rf"{similar} Column names are case-sensitive here: give them as \d shows them."
             raise StatementRejected(f"table {table} has no column '{name}'", "42703", hint.lstrip())
         if columns[name]["kind"] is None:
@@ -92,28 +94,30 @@ def _measure(connection: Connection, found: dict[str, Any]) -> Table:
     """Counts the rows where that is cheap, else estimates as the planner does."""
     countable = _COUNTED_BYTES if found["known_pages"] > 0 else _COUNTED_BYTES_UNANALYSED
     is_cheap = found["heap_bytes"] <= countable and found["leaves"] <= _COUNTED_LEAVES
-    name, unknown_pages = found["name"], float(found["unknown_pages"])
+    quoted, unknown_pages = found["quoted"], float(found["unknown_pages"])
     if found["is_readable"] and is_cheap:
-        rows = float(_value(connection, "count", table=name))
+        rows = float(_value(connection, "count", table=quoted))
     else:
         rows = float(found["known_rows"])
         if rows > 0:
             rows *= 1 + unknown_pages / float(found["known_pages"])
         elif unknown_pages > 0:
             share = min(1.0, _SAMPLED_PAGES / unknown_pages)
-            rows = _value(connection, "sample_count", table=name, percent=100 * share) / share
-    return Table(name, round(rows), not is_cheap or not found["is_readable"], found["heap_bytes"], found["total_bytes"])
+            rows = _value(connection, "sample_count", table=quoted, percent=100 * share) / share
+    return Table(
+        found["name"], round(rows), not is_cheap or not found["is_readable"], found["heap_bytes"], found["total_bytes"]
+    )
 
 
-def _sample(connection: Connection, table: Table, source: _Source) -> Sample:
+def _sample(connection: Connection, quoted: str, table: Table, source: _Source) -> Sample:
     """Samples whole pages and thins them out, so that all parts of a large table are represented."""
     block_bytes = int(connection.info.parameter_status("block_size") or 8192)
     wanted = min(1.0, SAMPLE_ROWS / max(table.rows, 1))
     share = min(1.0, max(wanted, _MIN_PAGES * block_bytes / max(table.heap_bytes, 1)))
     statement = _SQL[f"sample_{source.kind}"].format(
-        table=table.name, content=source.content, percent=100 * share, share=wanted / share, head_bytes=HEAD_BYTES
+        table=quoted, content=source.content, percent=100 * share, share=wanted / share, head_bytes=HEAD_BYTES
     )
-    rows = connection.execute(statement.encode()).fetchall()
+    rows = CatalogCursor(connection).execute(statement.encode()).fetchall()
     return Sample([row[0] for row in rows], [row[1] for row in rows if row[1] is not None])
 
 
@@ -136,12 +140,18 @@ def _pgvector_refusal(connection: Connection) -> Refusal | None:
     return None
 
 
+def _resolve(connection: Connection, table: str) -> dict[str, Any]:
+    """Number and name of the table that the user means, by their search_path."""
+    with CommandCursor(connection, row_factory=dict_row) as cursor:
+        return cursor.execute(_SQL["resolve"].encode(), (table,)).fetchall()[0]
+
+
 def _rows(connection: Connection, name: str, *parameters: object) -> list[dict[str, Any]]:
-    with connection.cursor(row_factory=dict_row) as cursor:
+    with CatalogCursor(connection, row_factory=dict_row) as cursor:
         return cursor.execute(_SQL[name].encode(), parameters or None).fetchall()
 
 
 def _value(connection: Connection, name: str, **names: object) -> Any:
-    row = connection.execute(_SQL[name].format(**names).encode()).fetchone()
+    row = CatalogCursor(connection).execute(_SQL[name].format(**names).encode()).fetchone()
     assert row is not None
     return row[0]

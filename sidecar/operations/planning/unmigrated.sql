@@ -1,5 +1,9 @@
 -- Statements of unmigrated.py, for a database without schema `sidecar`, or with an older one. They only read, with the user's
--- own rights and search_path. {table} and {content} come quoted from other statements here.
+-- own rights. Only `resolve` has their search_path, and calls nothing that could be another user's; its `oid` is $1 of the others.
+-- {table} and {content} come quoted from other statements here.
+
+-- name: resolve
+select t.relation::pg_catalog.oid as oid, t.relation::pg_catalog.text as name from (select $1::pg_catalog.regclass) t(relation)
 
 -- name: table
 -- The table and its partitions, from the catalogue: no partition is locked. `known_rows`: as at the last ANALYZE, grown with the
@@ -14,7 +18,7 @@ with recursive tree(oid, kind) as (
            pg_relation_size(t.oid) / current_setting('block_size')::double precision as pages
     from tree t join pg_class c on c.oid = t.oid
 )
-select $1::regclass::text as name, k.relkind::text as kind, k.reltuples >= 0 as is_analysed, s.*,
+select $1::regclass::text as quoted, k.relkind::text as kind, k.reltuples >= 0 as is_analysed, s.*,
        has_any_column_privilege($1::regclass, 'select') and not row_security_active($1::regclass) as is_readable,
        exists (select from pg_constraint p where p.conrelid = $1::regclass and p.contype = 'p') as has_key
 from pg_class k cross join (

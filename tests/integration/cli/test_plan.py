@@ -281,3 +281,39 @@ def test_the_time_on_typical_devices_is_that_of_measured_rates_and_says_who_meas
     assert [each["device"] for each in of_texts] == [each.device for each in DEVICE_RATES if each.texts_per_s]
     monkeypatch.setenv("VISION_MODEL_ID", "demo")  # no rate of another model is made up
     assert planned(command_line, "products", "photo")["typical_devices"] == []
+
+
+# Each fits what the statements pass better than the function or operator of pg_catalog.
+BETTER_MATCHES = """
+create table called (what text);
+create domain texts as text;
+create function note(what text) returns integer language sql as $$ insert into called values (what) returning 1 $$;
+create function pg_relation_size(oid) returns bigint language sql as $$ select note('size')::bigint $$;
+create function pg_total_relation_size(oid) returns bigint language sql as $$ select note('total')::bigint $$;
+create function octet_length(texts) returns integer language sql as $$ select note('length') $$;
+create function no_match(name, name) returns boolean language sql as $$ select note('name') > 0 $$;
+create function is_same(regclass, regclass) returns boolean language sql as $$ select note('same') > 0 $$;
+create function ratio(float8, integer) returns float8 language sql as $$ select note('ratio')::float8 $$;
+create operator !~ (leftarg = name, rightarg = name, function = no_match);
+create operator = (leftarg = regclass, rightarg = regclass, function = is_same);
+create operator / (leftarg = float8, rightarg = integer, function = ratio);
+create table notes (id bigint primary key, body texts);
+insert into notes values (1, 'one'), (2, 'two');
+analyze notes;
+"""
+
+
+def test_plan_before_migrate_calls_no_function_of_another_user(unmigrated: Db, command_line: CommandLine) -> None:
+    unmigrated.execute(BETTER_MATCHES.encode())
+    assert planned(command_line, "notes", "body")["rows"] == 2
+    assert "Did you mean notes?" in command_line.fail("plan", "note", "body")
+    assert unmigrated.execute("select * from called").fetchall() == []
+
+
+def test_neither_do_the_commands_that_look_for_a_name(db: Db, command_line: CommandLine) -> None:
+    db.execute(BETTER_MATCHES.encode())
+    command_line.succeed("watch", "notes", "--source", "body")
+    for words in (("status", "note"), ("status", "notes"), ("status", "notes.body_embedding"), ("failures", "notes")):
+        command_line(*words)
+    assert "--target body_embedding" in command_line.fail("status", "notes.body_embedding")
+    assert db.execute("select * from called").fetchall() == []
