@@ -3542,7 +3542,7 @@ CREATE FUNCTION sidecar_internal.running_builds() RETURNS jsonb
 $$;
 
 CREATE FUNCTION sidecar_internal.sample_rows_per_page(relation regclass) RETURNS double precision
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare

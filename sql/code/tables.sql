@@ -134,7 +134,7 @@ end $$;
 
 -- Rows per page of a table that was never analysed, from a few hundred of its pages.
 create or replace function sidecar_internal.sample_rows_per_page(relation regclass) returns double precision
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     pages constant double precision := greatest(pg_relation_size(relation) / current_setting('block_size')::integer, 1);
     share constant double precision := least(1, 256 / pages);

@@ -81,6 +81,16 @@ def test_a_table_in_a_schema_that_the_role_may_not_use_gets_the_grants_one_after
     assert command_line(command, "shop.items").code == 0
 
 
+def test_plan_needs_no_more_rights_on_a_large_table(stage: Stage, newcomer: str, command_line: CommandLine) -> None:
+    with psycopg.connect(stage.admin, autocommit=True) as admin:  # 17 MB, of which the rows are estimated
+        run(admin, "alter table shop.items alter title set storage plain")
+        run(admin, "insert into shop.items select i, repeat('x', 8000) from generate_series(1, 2200) i")
+        run(admin, "analyze shop.items")
+    run_hint(stage, command_line.fail("plan", "shop.items", "title"))
+    outcome = command_line("plan", "shop.items", "title", "--json")
+    assert (outcome.code, '"estimated": true' in outcome.stdout) == (3, True), outcome
+
+
 def test_verify_asks_for_the_rights_of_a_worker(stage: Stage, newcomer: str, command_line: CommandLine) -> None:
     run_hint(stage, command_line.fail("verify", "shop.items"))
     with psycopg.connect(stage.cast.url(stage.admin, newcomer), autocommit=True) as connection:
