@@ -11,7 +11,7 @@ import typer
 
 from sidecar.cli.nearness import NOTHING_NEAR, draw_bar, is_nothing_near, show_probability
 from sidecar.cli.output import shorten, show
-from sidecar.cli.tables import hang, is_for_people, print_note, print_table
+from sidecar.cli.tables import hang, is_for_people, print_columns, print_note, print_table
 
 if TYPE_CHECKING:
     from sidecar.operations.search import FoundRows, SearchableWatch
@@ -98,10 +98,14 @@ def _print_table(match: Match, chosen: str | None) -> None:
         (*_pick(row, keys), *_measures(distance, chance), *_pick(row, others))
         for distance, chance, row in zip(found.distances, _chances(match), found.rows, strict=True)
     ]
-    left_out = {"near"} if not is_for_people() else set(names[len(keys) + 3 + _MAX_COLUMNS :])
-    left_out |= {"match_probability"} if match.probabilities is None else set()
-    print_table(names, rows, chosen or ",".join(name for name in names if name not in left_out))
-    if is_for_people() and chosen is None and (hidden := names[len(keys) + 3 + _MAX_COLUMNS :]):
+    if chosen is not None:
+        print_table(names, rows, chosen)
+        return
+    near, most = len(keys), len(keys) + 3 + _MAX_COLUMNS
+    left_out = set(range(most, len(names))) if is_for_people() else {near}
+    left_out |= {near + 1} if match.probabilities is None else set()
+    print_columns(names, rows, [index for index in range(len(names)) if index not in left_out])
+    if is_for_people() and (hidden := names[most:]):
         print_note(f"Not shown, but in --json and with --columns: {', '.join(hidden)}")
 
 

@@ -37,7 +37,7 @@ def choose_columns(chosen: str | None, columns: Sequence[str]) -> list[str]:
     """The names in `--columns a,b`, in its order; without it, all. Raises BadParameter for an unknown one."""
     if chosen is None:
         return list(columns)
-    names = [name.strip() for name in chosen.split(",")]
+    names = [name if name in columns else name.strip() for name in _split(chosen, columns)]
     for name in names:
         if name not in columns:
             message = f"there is no column {name!r}.{did_you_mean(name, columns)} The columns: {', '.join(columns)}"
@@ -45,10 +45,21 @@ def choose_columns(chosen: str | None, columns: Sequence[str]) -> list[str]:
     return names
 
 
+def _split(chosen: str, columns: Sequence[str]) -> list[str]:
+    """The names between commas; a name may hold commas, too, if it is the only one."""
+    return [chosen] if chosen in columns else chosen.split(",")
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], chosen: str | None = None) -> None:
     """Prints `rows`, or of each row only the `chosen` columns. Raises BadParameter as choose_columns does."""
     names = choose_columns(chosen, columns)
-    picked = [[row[columns.index(name)] for name in names] for row in rows]
+    print_columns(columns, rows, [columns.index(name) for name in names] if chosen else range(len(columns)))
+
+
+def print_columns(columns: Sequence[str], rows: Sequence[Sequence[object]], picks: Sequence[int]) -> None:
+    """Prints the columns with these indexes; names may be anything, also twice the same."""
+    names = [columns[index] for index in picks]
+    picked = [[row[index] for index in picks] for row in rows]
     if not is_for_people() or not picked:
         _print_tab_separated(names, picked)
         return
@@ -130,7 +141,7 @@ def _print_aligned(
             )
             echo(_GAP.join(padded).rstrip(), style)
 
-    print_row(names, "bold")
+    print_row([on_one_line(name) for name in names], "bold")
     for row in cells:
         print_row(row, None)
 
@@ -145,7 +156,7 @@ def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     for index, row in enumerate(cells):
         if index:
             typer.echo()
-        for position, (name, value) in enumerate(zip(names, row, strict=True)):
+        for position, (name, value) in enumerate(zip(map(on_one_line, names), row, strict=True)):
             label = name + " " * (label_width - cell_len(name))
             lines = _wrap(_cut(value), max(console.width - label_width, 20))
             text = label + f"\n{' ' * label_width}".join(lines)

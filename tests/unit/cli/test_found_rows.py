@@ -79,3 +79,17 @@ def test_chosen_columns_are_a_table(monkeypatch: pytest.MonkeyPatch, emoji_rows:
     with terminal(monkeypatch, 80) as screen:
         print_match(Match(emoji_rows, WATCH, None), "distance,name")
         assert screen.lines() == ["distance  name", "       0  crying cat", "    0.25  a name"]
+
+
+@pytest.mark.parametrize("name", ["price, net", " title ", "distance", "near", "match_probability", "id,distance"])
+def test_a_column_of_any_name_is_printed(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    print_match(Match(found_rows(["id", name], (1, "red")), WATCH, None), None)
+    header, row = capsys.readouterr().out.splitlines()
+    assert header == f"id\tdistance\t{name}"
+    assert row.startswith("1\t")
+    assert row.endswith("\tred")
+
+
+def test_a_column_with_a_comma_in_its_name_can_be_chosen_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    print_match(Match(found_rows(["id", "price, net"], (1, "red")), WATCH, None), "price, net")
+    assert capsys.readouterr().out == "price, net\nred\n"
