@@ -310,7 +310,7 @@ class Sidecar:
         """Why the model must not be used, None if it passed its self-test. Blocks."""
         try:
             with self._device_health.call("the model's self-test"):
-                run_self_test(encoder, find_golden(self._settings.vision_model_id))
+                run_self_test(encoder, find_golden(self._settings.vision_model_id, self._settings.export_dir))
         except ModelError as error:
             return f"The model failed its self-test: {error}"
         return None

@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     """Side in pixels of a crop before it is resized to `VISION_SIZE`: its detail, at no cost on the device."""
     model_precision: Literal["bf16", "fp16", "fp32"] | None = None
     """Number format on the device. Unset: `bf16` where the device supports it, else `fp32`."""
+    encoder_backend: Literal["torch", "onnx", "openvino", "tensorrt"] = "torch"
+    """What computes the vectors. All but `torch` run the model in `EXPORT_DIR`; `onnx` on a GPU if there is one."""
+    export_dir: Path | None = Field(
+        default=None, json_schema_extra={"allowed": "a directory that sidecar export has written"}
+    )
+    """The exported model, for an `ENCODER_BACKEND` other than `torch`."""
     enable_multi_scale: bool = True
     """Cut crops at every factor of `MULTI_SCALE_FACTORS`."""
     multi_scale_factors: Annotated[tuple[float, ...], NoDecode] = Field(
@@ -269,7 +275,7 @@ class Settings(BaseSettings):
     slo_availability: float = Field(default=0.999, ge=0.5, lt=1)
     """Objective: the fraction of requests that are answered, neither refused because of overload nor failed."""
 
-    @field_validator("model_precision", "matmul_precision", "cuda_device", "rerank", mode="before")
+    @field_validator("model_precision", "matmul_precision", "encoder_backend", "cuda_device", "rerank", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
@@ -365,6 +371,7 @@ class Settings(BaseSettings):
     def _check_together(self) -> Self:
         if problems := [
             *self._crop_problems(),
+            *self._export_problems(),
             *self._alias_problems(),
             *self._lease_problems(),
             *self._queue_problems(),
@@ -373,6 +380,10 @@ class Settings(BaseSettings):
         ]:
             raise ConfigurationError(problems)
         return self
+
+    def _export_problems(self) -> Iterator[str]:
+        if self.encoder_backend != "torch" and self.export_dir is None:
+            yield f"ENCODER_BACKEND='{self.encoder_backend}': EXPORT_DIR has to name what sidecar export has written"
 
     def _crop_problems(self) -> Iterator[str]:
         crop, max_dim = self.tta_crop_size or self.vision_size or 0, self.multi_scale_max_dim

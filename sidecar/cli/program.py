@@ -14,6 +14,7 @@ from sidecar.cli.control import pause, rate, reembed, resume
 from sidecar.cli.demo import demo
 from sidecar.cli.doctor import doctor
 from sidecar.cli.errors import report_abort, report_error, report_usage_error, warn
+from sidecar.cli.export import export
 from sidecar.cli.failures import failures, retry
 from sidecar.cli.plan import plan
 from sidecar.cli.schema import migrate, uninstall
@@ -26,7 +27,7 @@ from sidecar.cli.watch import unwatch, watch
 from sidecar.errors import SidecarError
 
 _GROUPS: Mapping[str, tuple[Callable[..., None], ...]] = {
-    "Set up": (demo, migrate, serve, uninstall),
+    "Set up": (demo, migrate, export, serve, uninstall),
     "Choose what is embedded": (plan, watch, unwatch),
     "Use and control": (search, status, pause, resume, rate, reembed),
     "Find and repair faults": (failures, retry, texts, verify, doctor),

@@ -74,8 +74,8 @@ def _choose_gpu(wanted: str | None) -> torch.device:
 def _choose_precision(wanted: Precision | None, device: torch.device) -> Precision:
     """If unset, bf16 on a GPU that computes it natively, else fp32. The CPU computes in bf16 only on request."""
     if wanted is None:
-        return "bf16" if device.type == "cuda" and _computes_bf16(device) else "fp32"
-    if wanted == "bf16" and not _computes_bf16(device):
+        return "bf16" if device.type == "cuda" and computes_bf16(device) else "fp32"
+    if wanted == "bf16" and not computes_bf16(device):
         fallback: Precision = "fp32" if device.type == "cpu" else "fp16"
         logger.warning("MODEL_PRECISION=bf16: %s does not compute bf16 natively, using %s", device, fallback)
         return fallback
@@ -85,7 +85,8 @@ def _choose_precision(wanted: Precision | None, device: torch.device) -> Precisi
     return wanted
 
 
-def _computes_bf16(device: torch.device) -> bool:
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device has bf16 products of its own."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "mps":

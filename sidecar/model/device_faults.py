@@ -1,4 +1,4 @@
-"""Translates what torch raises while a model computes to DeviceError."""
+"""Translates what torch, onnxruntime and OpenVINO raise while a model computes to DeviceError."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 DEVICE_FAULTS = (RuntimeError, AssertionError, IndexError)
 """Errors of torch to catch around a model's call and translate by `translate_fault`."""
 
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "status_alloc_failed",
+    "failed to allocate",  # onnxruntime's arena
+)
 # Errors after which every call of this process fails: they persist in the CUDA context, which only a new process
 # replaces. These are messages of cudaGetErrorString and of the libraries above it.
 _LOST = (

@@ -27,9 +27,9 @@ class GoldenVectors:
     view_vectors: NDArray[np.float32]
 
 
-def find_golden(model_id: str) -> Path | None:
-    """The file of golden vectors in a model's local folder; None if there is no such folder or file."""
-    directory = find_local_directory(model_id)
+def find_golden(model_id: str, export_dir: Path | None) -> Path | None:
+    """The file of golden vectors in the export, else in a model's local folder; None if there is no such file."""
+    directory = export_dir or find_local_directory(model_id)
     path = None if directory is None else directory / GOLDEN_NAME
     return path if path is not None and path.is_file() else None
 

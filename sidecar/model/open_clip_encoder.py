@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import PairScale, PreparedText
+from sidecar.batching.encoder import PreparedText
 from sidecar.model.device import ComputeDevice, read_device_memory
 from sidecar.model.device_faults import DEVICE_FAULTS, translate_fault
+from sidecar.model.identity import IdentifiedEncoder, ModelIdentity
 from sidecar.model.precision import Precision
 from sidecar.model.preprocessing import Preprocessing
 from sidecar.model.text.tokenizer import TextTokenizer
-from sidecar.pictures.views.settings import SQUASHED, Framing
 
 
 class Towers(Protocol):
@@ -27,19 +26,7 @@ class Towers(Protocol):
     def encode_text(self, text: torch.Tensor) -> torch.Tensor: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
-    """A model's name, and the properties of its inputs and vectors."""
-
-    model_id: str
-    fingerprint: str
-    dimensions: int
-    view_size: int
-    pair_scale: PairScale | None = None
-    framing: Framing = SQUASHED
-
-
-class OpenClipEncoder:
+class OpenClipEncoder(IdentifiedEncoder):
     """Satisfies `sidecar.batching.encoder.Encoder`. One thread at a time may call `encode_*`."""
 
     def __init__(
@@ -50,39 +37,13 @@ class OpenClipEncoder:
         identity: ModelIdentity,
         compute: ComputeDevice,
     ) -> None:
+        super().__init__(identity)
         self._towers = towers
         self._tokenizer = tokenizer
-        self._identity = identity
         self._compute = compute
         # Scaled, as pixels are 0 … 255 here: it saves one multiplication per pixel.
         self._mean = 255.0 * torch.tensor(preprocessing.mean, device=compute.device).view(1, 3, 1, 1)
         self._std = 255.0 * torch.tensor(preprocessing.std, device=compute.device).view(1, 3, 1, 1)
-
-    @property
-    def model_id(self) -> str:
-        return self._identity.model_id
-
-    @property
-    def fingerprint(self) -> str:
-        return self._identity.fingerprint
-
-    @property
-    def dimensions(self) -> int:
-        return self._identity.dimensions
-
-    @property
-    def view_size(self) -> int:
-        return self._identity.view_size
-
-    @property
-    def pair_scale(self) -> PairScale | None:
-        """The model's own scale and bias; None for a model not trained with a sigmoid loss."""
-        return self._identity.pair_scale
-
-    @property
-    def framing(self) -> Framing:
-        """How whole pictures are fitted into the model's input."""
-        return self._identity.framing
 
     @property
     def precision(self) -> Precision:

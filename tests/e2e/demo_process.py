@@ -88,7 +88,7 @@ def sidecar_command() -> str:
 
 
 @contextmanager
-def demo_process(data_dir: Path, *arguments: str) -> Iterator[Demo]:
+def demo_process(data_dir: Path, *arguments: str, **variables: str) -> Iterator[Demo]:
     """A demo that is killed with its Postgres at the end of the block. A picture has one view, to be quick."""
     port = find_free_port()
     output_path = data_dir.with_name(f"output-{port}.log")
@@ -97,7 +97,7 @@ def demo_process(data_dir: Path, *arguments: str) -> Iterator[Demo]:
             [sidecar_command(), "demo", "--port", str(port), "--data-dir", str(data_dir), *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "DECODE_PROCESSES": "1", "ENABLE_MULTI_SCALE": "0"},
+            env={**os.environ, "DECODE_PROCESSES": "1", "ENABLE_MULTI_SCALE": "0", **variables},
         )
     try:
         yield Demo(process, data_dir, port, output_path)

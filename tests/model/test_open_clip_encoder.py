@@ -15,7 +15,8 @@ from sidecar.batching.inputs import TextInputs, ViewInputs
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 from sidecar.model.device import ComputeDevice
 from sidecar.model.device_faults import translate_fault
-from sidecar.model.open_clip_encoder import ModelIdentity, OpenClipEncoder, Towers
+from sidecar.model.identity import ModelIdentity
+from sidecar.model.open_clip_encoder import OpenClipEncoder, Towers
 from sidecar.model.precision import MIN_COSINE, Precision
 from sidecar.model.preprocessing import Preprocessing
 from tests.model.variants import load_on_cpu

@@ -20,7 +20,7 @@ IMAGE_PROJECTION = "visual.head.proj.weight"
 
 def run_with_golden(directory: Path, precision: Precision = "fp32", **variables: str) -> None:
     encoder = load_on_cpu(directory, precision, **variables)
-    golden = find_golden(encoder.model_id)
+    golden = find_golden(encoder.model_id, None)
     assert golden == directory / GOLDEN_NAME
     run_self_test(encoder, golden)
 
@@ -129,5 +129,5 @@ def test_golden_vectors_are_read_back_unchanged(tiny_encoder: OpenClipEncoder, t
 
 
 def test_only_a_local_folder_has_golden_vectors(tmp_path: Path) -> None:
-    assert find_golden("hf-hub:timm/ViT-SO400M-14-SigLIP-384") is None
-    assert find_golden(f"local-dir:{tmp_path}") is None
+    assert find_golden("hf-hub:timm/ViT-SO400M-14-SigLIP-384", None) is None
+    assert find_golden(f"local-dir:{tmp_path}", None) is None

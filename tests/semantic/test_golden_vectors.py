@@ -31,7 +31,7 @@ def copied_model(tmp_path: Path) -> Path:
 
 
 def test_the_packaged_model_gives_its_golden_vectors(model: DemoModel) -> None:
-    golden = find_golden("demo")
+    golden = find_golden("demo", None)
     assert golden is not None
     run_self_test(model.encoder, golden)
 

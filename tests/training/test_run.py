@@ -93,7 +93,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
 
 def test_the_product_loads_an_exported_model_with_the_same_vectors(finished_run: Path, exported: Path) -> None:
     encoder = load_on_cpu(exported)
-    run_self_test(encoder, find_golden(encoder.model_id))
+    run_self_test(encoder, find_golden(encoder.model_id, None))
     towers: Any = load_average(finished_run / CHECKPOINT_NAME, TINY_OPTIONS)
     views = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     prepared = encoder.prepare_texts(TEXTS)

@@ -15,8 +15,9 @@ from sidecar.model.checkpoints.named_models import NamedModel, find_named_model
 
 HUB_PREFIX = "hf-hub:"
 CONFIG_NAME = "open_clip_config.json"
-_TEXT_CONFIG_NAME = "config.json"
+TEXT_CONFIG_NAME = "config.json"
 _CLIP_VOCABULARY_SIZE = 49408
+_CLIP_CONTEXT_LENGTH = 77
 
 # In open_clip's order of preference.
 _WEIGHTS_NAMES = (
@@ -70,7 +71,7 @@ class Checkpoint:
         """The config.json of a text tower from transformers; None for open_clip's own towers. Raises ModelError."""
         if self.text_tower is None:
             return None
-        path = self.text_tower / _TEXT_CONFIG_NAME
+        path = self.text_tower / TEXT_CONFIG_NAME
         config = _read_json(path, "a text tower")
         if not isinstance(config, dict) or not isinstance(config.get("vocab_size"), int):
             raise ModelError(f"{path} has no vocab_size: the description of a text tower is expected")
@@ -81,6 +82,11 @@ class Checkpoint:
         """Number of token ids that the text tower accepts. Raises ModelError."""
         described = self.model_cfg["text_cfg"] if self.text_config is None else self.text_config
         return int(described.get("vocab_size", _CLIP_VOCABULARY_SIZE))
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the text tower reads."""
+        return int(self.model_cfg["text_cfg"].get("context_length", _CLIP_CONTEXT_LENGTH))
 
     @property
     def architecture(self) -> str:
@@ -107,7 +113,7 @@ def _read_directory(directory: Path) -> Checkpoint:
     weights = _find_weights(directory)
     if weights is None:
         raise ModelError(f"{directory} holds no weights: a file named {_WEIGHTS_NAMES[0]} is expected")
-    model_cfg, preprocess_cfg = _read_config(directory / CONFIG_NAME)
+    model_cfg, preprocess_cfg = read_config(directory / CONFIG_NAME)
     tokenizer = directory if model_cfg["text_cfg"].get("hf_tokenizer_name") else None
     if tokenizer is not None and not has_tokenizer(directory):
         raise ModelError(f"{directory} holds no tokenizer: tokenizer.json and tokenizer_config.json are expected")
@@ -124,14 +130,14 @@ def _find_text_tower(model_cfg: Mapping[str, Any], directory: Path) -> Path | No
         # No relative paths: `roberta-base` is a name on the hub, even if the working directory contains such a folder.
         if folder.is_absolute() and _has_text_config(folder):
             return folder
-    raise ModelError(f"{directory} lacks {_TEXT_CONFIG_NAME}: it describes the text tower, {name!r}")
+    raise ModelError(f"{directory} lacks {TEXT_CONFIG_NAME}: it describes the text tower, {name!r}")
 
 
 def _read_repository(repo_id: str, token: str | None) -> Checkpoint:
     weights = _fetch_weights(repo_id, _HUB_WEIGHTS_NAMES, (CONFIG_NAME,), token)
     if weights is None:
         raise ModelError(f"{repo_id!r} is not an open_clip model: it lacks {CONFIG_NAME} or {_WEIGHTS_NAMES[0]}")
-    model_cfg, preprocess_cfg = _read_config(weights.parent / CONFIG_NAME)
+    model_cfg, preprocess_cfg = read_config(weights.parent / CONFIG_NAME)
     tokenizer, text_tower = _fetch_texts(repo_id, model_cfg, token)
     return Checkpoint(f"{LOCAL_PREFIX}{weights.parent}", weights, tokenizer, text_tower, model_cfg, preprocess_cfg)
 
@@ -168,9 +174,9 @@ def _fetch_texts(model: str, model_cfg: Mapping[str, Any], token: str | None) ->
     tokenizer = fetch_snapshot(tokenizer_repo, TOKENIZER_NAMES, has_tokenizer, token) if tokenizer_repo else None
     if tokenizer_repo and tokenizer is None:
         raise ModelError(f"{model!r} names {tokenizer_repo!r} as its tokenizer, which holds none")
-    tower = fetch_snapshot(tower_repo, (_TEXT_CONFIG_NAME,), _has_text_config, token) if tower_repo else None
+    tower = fetch_snapshot(tower_repo, (TEXT_CONFIG_NAME,), _has_text_config, token) if tower_repo else None
     if tower_repo and tower is None:
-        raise ModelError(f"{model!r} names {tower_repo!r} as its text tower, which lacks {_TEXT_CONFIG_NAME}")
+        raise ModelError(f"{model!r} names {tower_repo!r} as its text tower, which lacks {TEXT_CONFIG_NAME}")
     return tokenizer, tower
 
 
@@ -190,7 +196,7 @@ def _first_file(directory: Path, names: Sequence[str]) -> Path | None:
 
 
 def _has_text_config(directory: Path) -> bool:
-    return (directory / _TEXT_CONFIG_NAME).is_file()
+    return (directory / TEXT_CONFIG_NAME).is_file()
 
 
 def has_tokenizer(directory: Path) -> bool:
@@ -199,7 +205,7 @@ def has_tokenizer(directory: Path) -> bool:
     return has_vocabulary and (directory / "tokenizer_config.json").is_file()
 
 
-def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """`model_cfg` and `preprocess_cfg` of an open_clip_config.json. Raises ModelError."""
     config = _read_json(path, "an open_clip model")
     try:

@@ -19,8 +19,6 @@ from sidecar.model.text.digest import digest_tokenizer
 from sidecar.model.text.padded_tokenizer import PaddedTokenizer, TokenRows
 from sidecar.model.text.segmentation import read_segmentation
 
-_CLIP_CONTEXT_LENGTH = 77
-
 _SPARE_TOKENS = 64  # beyond the context: the last tokens of a prefix may differ in the whole text
 _MAX_CHARS_COMPARED = 50_000
 # Limit of cleaned characters. Only a single word, or text unknown to the tokenizer, can have so many characters without
@@ -154,7 +152,7 @@ def _identity(text: str) -> str:
 def load_tokenizer(checkpoint: Checkpoint) -> TextTokenizer:
     """The tokenizer that the model's configuration names. Raises ModelError."""
     text_cfg = checkpoint.model_cfg["text_cfg"]
-    context_length = text_cfg.get("context_length", _CLIP_CONTEXT_LENGTH)
+    context_length = checkpoint.context_length
     options = {"context_length": context_length, **(text_cfg.get("tokenizer_kwargs") or {})}
     if mask := options.get("reduction_mask"):
         raise ModelError(

@@ -12,7 +12,7 @@ import sidecar
 from tests.command_line import CommandLine
 
 GROUPS = {
-    "Set up:": ["demo", "migrate", "serve", "uninstall"],
+    "Set up:": ["demo", "migrate", "export", "serve", "uninstall"],
     "Choose what is embedded:": ["plan", "watch", "unwatch"],
     "Use and control:": ["search", "status", "pause", "resume", "rate", "reembed"],
     "Find and repair faults:": ["failures", "retry", "texts", "verify", "doctor"],

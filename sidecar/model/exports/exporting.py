@@ -1,0 +1,137 @@
+"""Exports the model that the settings name, and keeps the export only if it gives the same vectors."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import sidecar
+from sidecar.config import Settings
+from sidecar.errors import ConfigurationError, ModelError
+from sidecar.model.device import ComputeDevice
+from sidecar.model.exports.directory import ExportDirectory, ExportManifest, StoredPrecision, store_pair_scale
+from sidecar.model.exports.graphs import OPSET, write_image_graph, write_text_graph
+from sidecar.model.exports.loading import load_exported_encoder
+from sidecar.model.exports.parity import BATCH_SIZES, Parity, Samples, Vectors, encode_samples, measure_parity
+from sidecar.model.exports.quantization import quantise_graphs
+from sidecar.model.golden import write_golden
+from sidecar.model.torch_model import TorchModel, load_torch_model
+
+_LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "open_clip_torch")
+_NOT_INSTALLED = "sidecar export needs onnx, onnxscript and onnxruntime\nHINT: pip install 'sidecar-embeddings[export]'"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """Where an export goes, the format of its numbers, and what it is compared on.
+
+    `draw_views` gives views of the given size. `report` is told what is being done.
+    """
+
+    directory: Path
+    precision: StoredPrecision
+    texts: Sequence[str]
+    draw_views: Callable[[int], NDArray[np.uint8]]
+    report: Callable[[str], None]
+
+
+def export_model(settings: Settings, request: ExportRequest) -> list[Parity]:
+    """Writes the export beside `directory`, compares it with PyTorch's model, and moves it there. Takes minutes.
+
+    Computes on the CPU in fp32. Raises ConfigurationError if the directory exists or a library is missing, and
+    ModelError if the model cannot be exported or its export fails the comparison; nothing is left of it then.
+    """
+    if request.directory.exists():
+        raise ConfigurationError([f"--out {request.directory}: this exists\nHINT: Name a new directory, or delete it."])
+    unfinished = request.directory.with_name(f"{request.directory.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+        parities = _export_into(ExportDirectory(unfinished), settings, request)
+        unfinished.rename(request.directory)
+    except ImportError as error:
+        raise ConfigurationError([_NOT_INSTALLED]) from error
+    except OSError as error:
+        raise ModelError(f"--out {request.directory} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return parities
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """What PyTorch computed of the samples, kept when its model has left the memory."""
+
+    fingerprint: str
+    samples: Samples
+    vectors: Vectors
+
+
+def _export_into(directory: ExportDirectory, settings: Settings, request: ExportRequest) -> list[Parity]:
+    """Holds one model in memory at a time: that of the default is 3.5 GB, and more while it is compiled."""
+    reference = _write_export(directory, settings, request)
+    gc.collect()  # modules refer to one another in circles
+    request.report(f"Comparing {len(reference.samples.texts)} texts and {len(reference.samples.views)} pictures")
+    parities = []
+    for backend in ("onnx", *(["openvino"] if find_spec("openvino") else [])):
+        parities.append(_measure(directory, settings, backend, reference))
+        parities[-1].check()
+    return parities
+
+
+def _write_export(directory: ExportDirectory, settings: Settings, request: ExportRequest) -> _Reference:
+    request.report(f"Loading {settings.vision_model_id} in fp32")
+    source = load_torch_model(ComputeDevice(torch.device("cpu"), "fp32"), settings)
+    directory.write_configuration(source.checkpoint)
+    request.report("Writing the graphs of both towers")
+    _write_graphs(source, directory, request)
+    write_golden(source.encoder, directory.golden)
+    directory.write_manifest(_describe(settings, source, request.precision))
+    request.report("Computing vectors to compare with")
+    samples = Samples(source.encoder.prepare_texts(request.texts), request.draw_views(source.encoder.view_size))
+    vectors = encode_samples(source.encoder, samples, BATCH_SIZES[-1])
+    return _Reference(source.encoder.fingerprint, samples, vectors)
+
+
+def _measure(directory: ExportDirectory, settings: Settings, backend: str, reference: _Reference) -> Parity:
+    """Runs the export with a backend, on the CPU. Raises ModelError."""
+    serving = {"encoder_backend": backend, "export_dir": directory.path, "require_cuda": False}
+    exported = load_exported_encoder(settings.model_copy(update=serving))
+    if exported.fingerprint != reference.fingerprint:
+        raise ModelError(f"the export has the fingerprint {exported.fingerprint}, not {reference.fingerprint}")
+    return measure_parity(reference.vectors, backend, exported, reference.samples)
+
+
+def _write_graphs(source: TorchModel, directory: ExportDirectory, request: ExportRequest) -> None:
+    exact = directory
+    if request.precision == "int8":
+        exact = ExportDirectory(directory.path / "fp32")
+        exact.path.mkdir()
+    token_ids = [text.token_ids for text in source.encoder.prepare_texts(request.texts[:2])]
+    write_image_graph(source.towers, source.preprocessing, source.encoder.view_size, exact)
+    write_text_graph(source.towers, token_ids, exact)
+    if request.precision == "int8":
+        request.report("Quantising them to int8")
+        quantise_graphs(exact, directory)
+        shutil.rmtree(exact.path)
+
+
+def _describe(settings: Settings, source: TorchModel, precision: StoredPrecision) -> ExportManifest:
+    return ExportManifest(
+        model_id=settings.vision_model_id,
+        precision=precision,
+        view_size=source.weights.view_size,
+        weights_digest=source.weights.digest,
+        pair_scale=store_pair_scale(source.weights.pair_scale),
+        opset=OPSET,
+        made_by={"sidecar": sidecar.__version__, **{name: version(name) for name in _LIBRARIES}},
+    )

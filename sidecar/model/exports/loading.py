@@ -1,0 +1,51 @@
+"""Loads the encoder of an export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from sidecar.config import Settings
+from sidecar.errors import ConfigurationError
+from sidecar.model.exports.directory import ExportDirectory, ExportManifest
+from sidecar.model.exports.encoder import ExportedEncoder, LoadedGraphs
+from sidecar.model.exports.onnx_runtime import open_onnx_graphs
+from sidecar.model.exports.openvino_runtime import open_openvino_graphs
+from sidecar.model.identity import identify
+from sidecar.model.preprocessing import read_preprocessing
+from sidecar.model.text.tokenizer import load_tokenizer
+
+_OpenGraphs: TypeAlias = Callable[[Settings, ExportDirectory, ExportManifest], LoadedGraphs]
+_BACKENDS: Mapping[str, _OpenGraphs] = {
+    "onnx": open_onnx_graphs,
+    "tensorrt": open_onnx_graphs,
+    "openvino": open_openvino_graphs,
+}
+
+
+def load_exported_encoder(settings: Settings) -> ExportedEncoder:
+    """The model in EXPORT_DIR, run by ENCODER_BACKEND; its weights file is not needed.
+
+    Raises ConfigurationError if the export is of another model than the settings name, or its device or library is
+    missing; ModelError if the export is damaged.
+    """
+    assert settings.export_dir is not None  # the settings' own check
+    directory = ExportDirectory(settings.export_dir)
+    manifest = directory.read_manifest()
+    _check(settings, manifest)
+    checkpoint = directory.read_checkpoint()
+    preprocessing = read_preprocessing(checkpoint.model_cfg, checkpoint.preprocess_cfg)
+    tokenizer = load_tokenizer(checkpoint)
+    graphs = _BACKENDS[settings.encoder_backend](settings, directory, manifest)
+    identity = identify(settings, checkpoint, manifest.weights, tokenizer, preprocessing)
+    return ExportedEncoder(graphs, tokenizer, identity)
+
+
+def _check(settings: Settings, manifest: ExportManifest) -> None:
+    if settings.vision_model_id != manifest.model_id:
+        held, wanted = manifest.model_id, settings.vision_model_id
+        message = f"EXPORT_DIR={settings.export_dir} holds {held!r}, but VISION_MODEL_ID is {wanted!r}"
+        raise ConfigurationError([f"{message}\nHINT: Set VISION_MODEL_ID={held}, or export the other model."])
+    if settings.vision_size not in {None, manifest.view_size}:
+        message = f"VISION_SIZE={settings.vision_size}: the export reads {manifest.view_size} pixels"
+        raise ConfigurationError([f"{message}\nHINT: Export again with that VISION_SIZE, or unset it."])

@@ -1,0 +1,73 @@
+"""Exports of the tiny model: what is in them, and that one which differs from the model is not kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from sidecar.config import load_settings
+from sidecar.errors import ConfigurationError, ModelError
+from sidecar.model.checkpoints.checkpoint import find_checkpoint
+from sidecar.model.exports.directory import ExportDirectory
+from sidecar.model.exports.exporting import export_model
+from sidecar.model.exports.graphs import OPSET
+from sidecar.model.open_clip_encoder import OpenClipEncoder
+from tests.model.exports.conftest import draw_views, make_request
+from tests.model.variants import settings_for
+
+
+def test_the_graphs_take_any_number_of_rows_and_hold_no_weights(tiny_export: Path) -> None:
+    for tower, sides in (("image", [160, 160, 3]), ("text", [64])):
+        path = ExportDirectory(tiny_export).graph(tower)  # type: ignore[arg-type]
+        model = onnx.load(path, load_external_data=False)
+        (batch, *rest) = model.graph.input[0].type.tensor_type.shape.dim
+        assert batch.dim_param
+        assert [side.dim_value for side in rest] == sides
+        assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", OPSET)]
+        assert path.stat().st_size < Path(f"{path}.data").stat().st_size
+
+
+def test_the_manifest_says_what_was_exported(tiny_export: Path, tiny_encoder: OpenClipEncoder) -> None:
+    manifest = ExportDirectory(tiny_export).read_manifest()
+    assert (manifest.precision, manifest.view_size) == ("fp32", 160)
+    assert manifest.model_id == tiny_encoder.model_id
+    assert manifest.weights.pair_scale == tiny_encoder.pair_scale
+    assert manifest.made_by["torch"] == torch.__version__.partition("+")[0]
+
+
+def test_int8_weights_of_the_demos_model_pass_the_gate_and_take_less_room(tmp_path: Path) -> None:
+    settings, out = load_settings({"VISION_MODEL_ID": "demo", "REQUIRE_CUDA": "0"}), tmp_path / "int8"
+    parities = export_model(settings, make_request(out, precision="int8"))
+    assert {parity.precision for parity in parities} == {"int8"}
+    data = out / "text.onnx.data"
+    assert data.stat().st_size < find_checkpoint("demo", None).weights.stat().st_size / 2
+    assert data.stat().st_mode == (out / "text.onnx").stat().st_mode
+    assert not (out / "fp32").exists()
+
+
+def test_an_export_that_differs_from_the_model_is_deleted(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"onnx in int8 differs from the model: .*cosine of 0\.\d+, at least"):
+        export_model(settings_for(tiny_model), make_request(tmp_path / "export", precision="int8"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_exists_is_left_as_it_was(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigurationError, match="this exists\nHINT: Name a new directory"):
+        export_model(settings_for(tiny_model), make_request(tmp_path))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_directory_that_cannot_be_written_is_an_error_with_its_name(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(ModelError, match=r"file/export cannot be written: .*Not a directory"):
+        export_model(settings_for(tiny_model), make_request(tmp_path / "file" / "export"))
+
+
+def test_the_samples_differ() -> None:
+    views = draw_views(160)
+    assert len(np.unique(views.reshape(len(views), -1), axis=0)) == len(views)
