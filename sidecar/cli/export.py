@@ -60,7 +60,7 @@ def export(
         print_json({"directory": str(out.absolute()), "format": format, "parity": [asdict(each) for each in parities]})
         return
     for parity in parities:
-        _print_parity(parity)
+        print_parity(parity)
     typer.echo(f"Serve it with: ENCODER_BACKEND=onnx EXPORT_DIR={quote(str(out))} sidecar serve")
 
 
@@ -76,7 +76,8 @@ def _draw(pictures: list[bytes], size: int) -> NDArray[np.uint8]:
     return np.stack([draw(picture) for picture in pictures])
 
 
-def _print_parity(parity: Parity) -> None:
+def print_parity(parity: Parity) -> None:
+    """Prints how far a backend is from PyTorch, a fact on a line."""
     typer.echo(f"{parity.backend} in {parity.precision}, beside PyTorch in fp32 on this machine's CPU:")
     for name, value in (
         ("texts", f"cosine at least {parity.text_cosine:.6f}"),

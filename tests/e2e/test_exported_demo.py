@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -45,14 +46,19 @@ def nearest(db: psycopg.Connection[tuple[Any, ...]], vector: list[float]) -> lis
 def test_rows_and_queries_of_an_exported_model_get_the_vectors_of_pytorch(directory: Path) -> None:
     export = directory / "export"
     exported = subprocess.run(
-        [sidecar_command(), "export", "--out", str(export), "--pictures", "16"],
+        [sidecar_command(), "export", "--out", str(export), "--pictures", "16", "--json"],
         env={**os.environ, "VISION_MODEL_ID": "demo"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert exported.returncode == 0, exported.stderr
-    assert "onnx in fp32, beside PyTorch in fp32" in exported.stdout
+    printed = json.loads(exported.stdout)
+    assert (printed["directory"], printed["format"]) == (str(export), "onnx")
+    assert {(each["backend"], each["overlap"] >= 0.95) for each in printed["parity"]} == {
+        ("onnx", True),
+        ("openvino", True),
+    }
 
     settings = Settings(vision_model_id="demo", enable_multi_scale=False)
     encoder = load_encoder_on(ComputeDevice(torch.device("cpu"), "fp32"), settings)

@@ -32,6 +32,7 @@ COMMAND_LINES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "texts": (("products", "--truncated"), {"key", "embedded_at"}),
     "search": (("products", "a hat"), {"key", "distance", "row"}),
 }
+TAKES_LONG = {"export"}  # tests/e2e/test_exported_demo.py
 LISTS = {"status", "failures", "texts", "search"}
 
 
@@ -51,7 +52,7 @@ def watched(db: Db) -> Db:
 
 
 def test_every_command_that_prints_json_is_tested_here() -> None:
-    assert set(COMMAND_LINES) | WITHOUT_JSON | NEEDS_A_SIDECAR == set(COMMANDS)
+    assert set(COMMAND_LINES) | WITHOUT_JSON | NEEDS_A_SIDECAR | TAKES_LONG == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMAND_LINES)
