@@ -291,7 +291,7 @@ def test_on_a_terminal_fresh_asks_and_no_deletes_nothing(directory: Path) -> Non
     command = [sidecar_command(), "demo", "--data-dir", str(directory / "data"), "--port", port, "--fresh"]
     with Terminal(command) as terminal:
         terminal.await_output("1 row in emoji with an id from 10001 on")
-        terminal.await_output("Delete all of it, too?")
+        terminal.await_output("Delete all of it as well?")
         terminal.type("n\n")
         assert terminal.await_end() == 1
     assert "nothing was deleted" in terminal.output
