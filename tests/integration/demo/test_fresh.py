@@ -129,7 +129,7 @@ def test_what_others_added_to_the_example_is_lost_only_if_they_say_so(
 ) -> None:
     run(directory, postgres_version, *_IN_THE_EXAMPLE)
     asked = Asked(False)
-    with pytest.raises(FreshRefused, match="nothing was deleted: the demo's table cannot be recreated"):
+    with pytest.raises(FreshRefused, match="nothing was deleted: what you added to the demo's own table"):
         start_over(directory, postgres_version, asked)
     assert set(_PARTS) <= set(asked.names)
     assert run(directory, postgres_version, "select count(*) from emoji where name = 'my own'") == [[(1,)]]
