@@ -39,7 +39,7 @@ class Server:
             wait_until(
                 lambda: not self._connections_to(name),
                 lambda: f"all connections to be closed; open are {self._connections_to(name)}",
-                timeout_s=3,
+                timeout_s=8,
             )
         finally:
             self.drop_database(name)
