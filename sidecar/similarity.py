@@ -1,4 +1,4 @@
-"""Names that somebody may have meant. Schema `sidecar` has its own: sql/code/names.sql."""
+"""Suggests existing names that are similar to a misspelt one. Schema `sidecar` has its own: sql/code/names.sql."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from sidecar.postgres.statements import statement
 
 Health: TypeAlias = Literal["ok", "working", "warning", "problem"]
 
-# How `state` begins while nothing is embedded; the function state_of in SQL writes it.
+# The beginnings of `state` while nothing is embedded, as the SQL function state_of writes them.
 _NEEDS_REPAIR = ("broken", "denied")
 _BLOCKED = (*_NEEDS_REPAIR, "paused", "waiting for")
 _IDLE = (*_BLOCKED, "no sidecar")

@@ -10,7 +10,7 @@ from sidecar.postgres.status import Health, WatchStatus
 
 _BY_SEVERITY: tuple[Health, ...] = ("problem", "warning", "working", "ok")
 
-# How `state` begins, and what is said of so many watches. The function state_of in SQL writes it.
+# The beginning of `state`, as the SQL function state_of writes it, and the words for a number of such watches.
 _PHRASES = {
     "broken": "broken",
     "denied": "without the rights it needs",

@@ -1,4 +1,4 @@
-"""Names that somebody may have meant."""
+"""Suggestions of existing names that are similar to a misspelt one."""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ _NOT_INSTALLED = "sidecar export needs onnx, onnxscript and onnxruntime\nHINT: p
 class ExportRequest:
     """Where an export goes, the format of its numbers, and what it is compared on.
 
-    `draw_views` gives views of the given size. `report` is told what is being done.
+    `draw_views` takes the side of a view in pixels and returns (n, side, side, 3) uint8. `report` is called with a
+    description of each step.
     """
 
     directory: Path

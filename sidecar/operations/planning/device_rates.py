@@ -15,7 +15,7 @@ DEFAULT_MODEL: str = Settings.model_fields["vision_model_id"].default
 
 @dataclass(frozen=True, slots=True)
 class DeviceRate:
-    """What a device does with the default model. A rate that nobody measured is None.
+    """What a device does with the default model. A rate is None if there is no measurement of it.
 
     `views_per_s`: picture views; a picture has six to eight with TTA. `texts_per_s`: texts.
     """

@@ -159,7 +159,7 @@ def test_sql_functions(db: Connection, function: Interface) -> None:
             try:
                 run(db, f"select {function.call.format(arguments)}", *words)
             except _REFUSALS:
-                pass
+                pass  # a refusal leaves `found` empty, as is expected of some cases
             else:
                 found = _watches(db, function.effect) if function.effect else expected or {("no refusal", "")}
         assert found == expected, case
@@ -194,8 +194,8 @@ def test_commands(db: Connection, command_line: CommandLine, command: Interface)
         if "{}" not in command.call:
             arguments = [case.table, *arguments]
         target = [] if case.target is None else ["--target", case.target]
-        nobody = ["--url", f"http://127.0.0.1:{find_free_port()}"] if name == "search" else []
-        outcome = command_line(name, *arguments, *target, *nobody, "--json")
+        unused_url = ["--url", f"http://127.0.0.1:{find_free_port()}"] if name == "search" else []
+        outcome = command_line(name, *arguments, *target, *unused_url, "--json")
         if outcome.code == 0 or "does not answer" in outcome.stderr:  # the search, which has found its watch
             found = _watches(db, command.effect) if command.effect else expected or {("no refusal", "")}
         assert found == expected, (case, outcome)

@@ -24,7 +24,7 @@ _RULES = "host all postgres 127.0.0.1/32 scram-sha-256\nhostssl all walled all s
 
 @dataclass(frozen=True)
 class GuardedServer:
-    """A server that admits its superuser, `walled` over SSL only, and nobody else. `hba` is its pg_hba.conf."""
+    """A server that admits its superuser, `walled` over SSL only, and no other role. `hba` is its pg_hba.conf."""
 
     url: str
     hba: Path

@@ -18,6 +18,6 @@ def test_the_most_similar_name_is_meant(db: Connection, wanted: str | None, hint
 
 def test_it_is_found_among_many_long_and_similar_names(db: Connection) -> None:
     names = [f"metrics_of_customer_{i:04d}_hourly_rollup_by_region" for i in range(1500)]
-    run(db, "set local statement_timeout = '5s'")  # comparing each pair of letters anew takes 20 s
+    run(db, "set local statement_timeout = '5s'")  # splitting the names again for each comparison takes 20 s
     found = run(db, "select sidecar_internal.did_you_mean('metrics_of_custmer_0123_hourly_rollup', %s::text[])", names)
     assert found == [(f"Did you mean '{names[123]}'? ",)]
