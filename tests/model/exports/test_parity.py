@@ -34,6 +34,7 @@ def test_figures_within_the_bounds_pass(passing: Parity) -> None:
     [
         (parity("fp32", 0.99989), "texts agree to a cosine of 0.999890, at least 0.9999 is expected; pictures agree"),
         (parity("bf16", 0.9989), "at least 0.999 is expected"),
+        (parity("int8", 0.9989), "at least 0.999 is expected"),
         (parity("int8", float("nan")), "texts agree to a cosine of nan"),
         (parity(overlap=0.949), "the ten nearest pictures overlap by 0.949, at least 0.95 is expected"),
         (parity(overlap=float("nan")), "overlap by nan"),
