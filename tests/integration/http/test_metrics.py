@@ -58,7 +58,7 @@ async def test_every_answer_is_counted_under_its_route_method_and_status(client:
 async def test_overload_deadlines_and_disconnects_are_counted_too() -> None:
     encoder = BlockingEncoder()
     async with (
-        live_server(encoder, enable_tta=False, query_queue_views=10, request_timeout_s=2.0) as port,
+        live_server(encoder, enable_tta=False, query_queue_views=10, request_timeout_s=5.0) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         encoder.hold()
