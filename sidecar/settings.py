@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sidecar.api_keys import is_valid_key, parse_variable
+from sidecar.cpus import count_cpus
 from sidecar.database_url import check_database_url, without_driver
 from sidecar.errors import ConfigurationError
 
@@ -42,8 +42,7 @@ def _without_hub_prefix(model_id: str) -> str:
 
 
 def _count_decode_processes() -> int:
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cpus, 2), 9)
+    return min(max(count_cpus(), 2), 9)
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from sidecar.cpus import count_cpus
+
+HOST = "0::/kubepods/pod7/app\n"
+HOST_V1 = "4:memory:/docker/ab\n3:cpu,cpuacct:/docker/ab\n"
+
+
+@pytest.fixture(autouse=True)
+def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+
+
+def write_groups(root: Path, own: str, files: Mapping[str, str]) -> Path:
+    for name, text in {
+        "proc/self/cgroup": own,
+        **{f"sys/fs/cgroup/{name}": text for name, text in files.items()},
+    }.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        pytest.param("0::/\n", {"cpu.max": "200000 100000\n"}, 2, id="a container's own group"),
+        pytest.param("0::/\n", {"cpu.max": "150000 100000\n"}, 2, id="part of a CPU counts as one"),
+        pytest.param("0::/\n", {"cpu.max": "50000 100000\n"}, 1, id="half a CPU"),
+        pytest.param("0::/\n", {"cpu.max": "max 100000\n"}, 8, id="no quota"),
+        pytest.param("0::/\n", {"cpu.max": "6400000 100000\n"}, 8, id="a quota above the affinity"),
+        pytest.param(
+            HOST, {"kubepods/cpu.max": "400000 100000", "kubepods/pod7/app/cpu.max": "max 100000"}, 4, id="around it"
+        ),
+        pytest.param(HOST, {"cpu.max": "300000 100000"}, 3, id="a path of the host"),
+        pytest.param(
+            HOST_V1,
+            {"cpu,cpuacct/docker/ab/cpu.cfs_quota_us": "250000", "cpu,cpuacct/docker/ab/cpu.cfs_period_us": "100000"},
+            3,
+            id="version 1",
+        ),
+        pytest.param(
+            HOST_V1,
+            {"cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"},
+            8,
+            id="version 1 without a quota",
+        ),
+        pytest.param("0::/\n", {"cpu.max": "nonsense\n"}, 8, id="a file of another form"),
+    ],
+)
+def test_a_quota_limits_the_cpus(tmp_path: Path, own: str, files: dict[str, str], expected: int) -> None:
+    assert count_cpus(write_groups(tmp_path, own, files)) == expected
+
+
+def test_without_control_groups_the_affinity_counts(tmp_path: Path) -> None:
+    assert count_cpus(tmp_path) == 8
