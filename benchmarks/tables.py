@@ -1,83 +1,121 @@
-"""Writes the tables of docs/benchmarks.md from benchmarks/figures.json: `python -m benchmarks.tables`."""
+"""Writes the figures of benchmarks/figures.json into docs/benchmarks.md, with a picture per group.
+
+python -m benchmarks.tables
+"""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).parents[1]
-PAGE = _ROOT / "docs" / "benchmarks.md"
-FIGURES = _ROOT / "benchmarks" / "figures.json"
-_BEGIN, _END = "## Rows and requests\n", "`make bench` measures them again"
+from benchmarks.figure import Figure
+from benchmarks.limits import LIMITS
+from benchmarks.part import Group
+from benchmarks.parts import PARTS
+from benchmarks.report import Measured, Report, read_report
+from sidecar.cli.bar_chart import Bar, Panel, draw_chart, make_panels, show_number, show_target
 
-# Figures of the serving part that are shown although they have no target, for comparison; figures.json has the rest.
-_SERVING_WITHOUT_TARGET = {
-    "serving: 32 clients, sidecar",
-    "serving: 32 clients, sidecar / naive endpoint",
-    "serving: 32 clients, p95, naive endpoint",
-    "serving: 32 clients, p95, sidecar",
-    "serving: 32 clients / one client, of what the device gains, BATCH_MAX_VIEWS 32",
-    "serving: one client, text query p95, idle",
-    "serving: one client, text query p95, during ingest of pictures",
-    "serving: ingest beside 32 clients",
-    "serving: overload, a refusal, p50",
-    "serving: 32 clients, sidecar (demo's model on the CPU)",
-    "serving: 32 clients, sidecar / naive endpoint (demo's model on the CPU)",
-    "serving: HTTP + batching over a bare encoder call, one text, p50 (demo's model on the CPU)",
-    "serving: one client, text query p95, idle (demo's model on the CPU)",
-    "serving: one client, text query p95, during ingest of pictures (demo's model on the CPU)",
-    "serving: overload, goodput / capacity (demo's model on the CPU)",
-}
+_DOCS = Path(__file__).parents[1] / "docs"
+PAGE = _DOCS / "benchmarks.md"
+ASSETS = _DOCS / "assets"
+_BEGIN, _END = "<!-- Written by `python -m benchmarks.tables`: begin -->\n", "<!-- end -->"
 
 
-def tables(report: dict[str, Any]) -> str:
-    """The text of the section between its heading and the sentence about `make bench`."""
-    rows = [figure for figure in report["figures"] if figure["part"] != "serving"]
-    serving = [figure for figure in report["figures"] if figure["part"] == "serving"]
-    shown = [figure for figure in serving if figure["target"] or figure["name"] in _SERVING_WITHOUT_TARGET]
-    hardware = report["hardware"]
-    machine = f"Two cores ({hardware['processor']}), no GPU, Postgres {hardware['postgres']} on the same machine"
+def sections(report: Report) -> str:
+    """The text between the marks of the page: a section per group."""
+    return "".join(_section(group, parts) for group, parts in _by_group(report))
+
+
+def pictures(report: Report) -> dict[str, str]:
+    """The SVG of each group, by the name of its file."""
+    return {group.file_name: _picture(group, parts) for group, parts in _by_group(report)}
+
+
+def _by_group(report: Report) -> Iterable[tuple[Group, Sequence[Measured]]]:
+    measured = [part for part in PARTS if part.name in report and _shown(report[part.name])]
+    for group in Group:
+        if parts := [report[part.name] for part in measured if part.group is group]:
+            yield group, parts
+
+
+def _shown(part: Measured) -> list[Figure]:
+    return [figure for figure in part.figures if not figure.is_detail]
+
+
+def _section(group: Group, parts: Sequence[Measured]) -> str:
+    figures = [figure for part in parts for figure in _shown(part)]
+    machines = [name for name, _ in groupby(_machine(part.hardware) for part in parts)]
     return f"""
-{machine}, client and device too; the
-device is a timer, so that it does not take the cores from the rest. Absolute numbers vary by a fifth from run to run.
+## {group.heading}
 
-Rows:
+![{group.heading}: the figures of the table below as bars](assets/{group.file_name})
 
-{_table(rows)}
-
-Serving, over HTTP from another process. The device takes 20 ms for a micro-batch of up to 8 texts (`BATCH_MAX_VIEWS=8`;
-2 in the overload, which is ten times what it can do, for a minute), so that two cores carry client and server:
-
-{_table(shown)}
-
+| | Median | Rounds | Target | |
+|---|---|---|---|---|
+{"".join(map(_row, figures))}
+Measured on {"; ".join(dict.fromkeys(machines))}.
 """
 
 
-def _table(figures: list[dict[str, Any]]) -> str:
-    return "\n".join(["| | | Target | |", "|---|---|---|---|", *map(_row, figures)])
+def _machine(hardware: dict[str, Any]) -> str:
+    gpu = "no GPU" if hardware["gpu"] is None else hardware["gpu"]
+    cores = {1: "one core", 2: "two cores"}.get(hardware["cores"], f"{hardware['cores']} cores")
+    busy = hardware["load"] is not None and hardware["load"] > 0.5
+    beside = f", while others used it (load {hardware['load']:g} before the run)" if busy else ""
+    return f"{cores} ({hardware['processor']}), {gpu}, Postgres {hardware['postgres']}{beside}"
 
 
-def _row(figure: dict[str, Any]) -> str:
-    met = {True: "met", False: "**not met**", None: ""}[figure["met"]]
-    target = (figure["target"] or "").replace(">=", "≥").replace("<=", "≤").replace("20000", "20,000")
-    name = figure["name"].removeprefix("serving: ")
-    return f"| {name} | {_format(figure['value'])} {figure['unit']} | {target} | {met} |"
+def _row(figure: Figure) -> str:
+    unit = "" if figure.unit == "ratio" else f" {figure.unit}"
+    target = "" if figure.target is None else show_target(figure.target)
+    return (
+        f"| {figure.name} | {show_number(figure.value)}{unit} | {_rounds(figure)} | {target} | {_verdict(figure)} |\n"
+    )
 
 
-def _format(value: float) -> str:
-    if value >= 100:
-        return f"{value:,.0f}"
-    if value >= 10 or value == 0:
-        return f"{value:.3g}"
-    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+def _rounds(figure: Figure) -> str:
+    if figure.spread is None:
+        return "once"
+    low, high = map(show_number, figure.spread)
+    return f"{low} … {high}" + (" (95 %)" if figure.interval else f" of {len(figure.rounds)}")
 
 
-def _write() -> None:
-    text = PAGE.read_text()
+def _verdict(figure: Figure) -> str:
+    if figure.met is None:
+        return "baseline" if figure.is_baseline else ""
+    if figure.met:
+        return "met"
+    return f"**not met**: {LIMITS[figure.name]}" if figure.name in LIMITS else "**not met**"
+
+
+def _picture(group: Group, parts: Sequence[Measured]) -> str:
+    """A panel per part and unit, since only values of one part were measured beside each other."""
+    panels: list[Panel] = []
+    for part in parts:
+        by_unit: dict[str, list[Figure]] = {}
+        for figure in _shown(part):
+            by_unit.setdefault(figure.unit, []).append(figure)
+        for unit, figures in by_unit.items():
+            panels += make_panels(unit, [_bar(figure) for figure in figures])
+    return draw_chart(
+        group.heading, panels, "Medians; whiskers: least and greatest round. Green: the target. Grey: baselines."
+    )
+
+
+def _bar(figure: Figure) -> Bar:
+    return Bar(figure.name, figure.value, figure.spread, figure.target, figure.met, figure.is_baseline)
+
+
+def write(report: Report) -> None:
+    """Rewrites the page and the pictures."""
+    text = PAGE.read_text(encoding="utf-8")
     begin, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
-    PAGE.write_text(text[:begin] + tables(json.loads(FIGURES.read_text())) + text[end:])
+    PAGE.write_text(text[:begin] + sections(report) + "\n" + text[end:], encoding="utf-8")
+    for name, picture in pictures(report).items():
+        (ASSETS / name).write_text(picture, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    _write()
+    write(read_report())

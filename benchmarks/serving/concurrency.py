@@ -65,7 +65,7 @@ async def measure_client_ceiling(bench: Bench, scale: Scale) -> list[Figure]:
     with server_process(bench, "canned") as canned, client_core(bench):
         speed = await _run_clients(canned.port, CLIENTS, scale.round_s)
     name = f"ceiling of the client itself, {CLIENTS} clients, canned answers"
-    return [bench.named(Figure(name, speed.texts_per_s, "requests/s"))]
+    return [Figure(name, speed.texts_per_s, "requests/s")]
 
 
 async def measure_concurrency(bench: Bench, scale: Scale, encoder: Encoder, default: ServerProcess) -> list[Figure]:
@@ -96,7 +96,7 @@ def _figures(rounds: Rounds, bench: Bench) -> list[Figure]:
     default_gain = rounds.ratio("default", "sidecar, one")
     target = TARGET if bench.is_timed else None
     many = f"{CLIENTS} clients"
-    figures = [
+    return [
         Figure("one client, naive endpoint", rounds.texts_per_s("naive, one"), "texts/s"),
         Figure("one client, sidecar", rounds.texts_per_s("sidecar, one"), "texts/s"),
         Figure(f"{many}, naive endpoint (one forward a request)", rounds.texts_per_s("naive"), "texts/s"),
@@ -115,7 +115,6 @@ def _figures(rounds: Rounds, bench: Bench) -> list[Figure]:
             "ratio",
         ),
     ]
-    return [bench.named(figure) for figure in figures]
 
 
 async def measure_windows(bench: Bench, scale: Scale) -> list[Figure]:
@@ -128,7 +127,7 @@ async def measure_windows(bench: Bench, scale: Scale) -> list[Figure]:
             measures[name] = partial(_run_clients, server.port, CLIENTS, scale.round_s / 2)
         servers.enter_context(client_core(bench))
         rounds = await measure_in_rounds(measures, 2 * scale.rounds)
-    return [bench.named(Figure(name, rounds.texts_per_s(name), "texts/s")) for name in measures]
+    return [Figure(name, rounds.texts_per_s(name), "texts/s") for name in measures]
 
 
 async def _run_clients(port: int, clients: int, seconds: float) -> Speed:

@@ -107,10 +107,7 @@ async def measure_mixed_load(bench: Bench, scale: Scale, server: Server) -> list
             await table.empty()
         await table.fill(scale.flood_s)
         flood = await table.during(closed_loop(table.server.port, CLIENTS, scale.flood_s))
-    return [
-        bench.named(figure)
-        for figure in (*_latency_figures(idle, loaded, bench), *_share_figures(loaded, flood, bench))
-    ]
+    return [*_latency_figures(idle, loaded, bench), *_share_figures(loaded, flood, bench)]
 
 
 def _one_client(table: PictureTable, duration_s: float) -> Awaitable[Load]:

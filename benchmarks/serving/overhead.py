@@ -36,7 +36,7 @@ async def measure_overhead(bench: Bench, scale: Scale, encoder: Encoder, server:
             called.append(time.perf_counter() - began)
         connection.close()
     request_ms, call_ms = (1000 * np.percentile(times[_WARM_CALLS:], 50) for times in (requested, called))
-    figures = [
+    return [
         Figure("one text, bare encoder call, p50", float(call_ms), "ms"),
         Figure("one text over HTTP, p50", float(request_ms), "ms"),
         Figure(
@@ -46,4 +46,3 @@ async def measure_overhead(bench: Bench, scale: Scale, encoder: Encoder, server:
             "<= 2" if bench.is_timed else None,
         ),
     ]
-    return [bench.named(figure) for figure in figures]

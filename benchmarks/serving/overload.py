@@ -43,7 +43,7 @@ async def measure_overload(bench: Bench, encoder: Encoder, overload: Overload) -
         capacity = (before + _requests_per_s(encoder, overload)) / 2
     figures = [*_figures(load, capacity, bench), *_memory(resident[int(len(resident) * _SETTLED) :], bench)]
     figures.append(Figure("overload, the server's CPU time for a request, most of them refused", cpu_us, "us"))
-    return [bench.named(figure) for figure in figures]
+    return figures
 
 
 def _requests_per_s(encoder: Encoder, overload: Overload) -> float:

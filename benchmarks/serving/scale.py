@@ -23,7 +23,7 @@ class Overload:
 class Scale:
     """`rounds` of `round_s` each for every alternative that is compared.
 
-    `windows_ms`: values of BATCH_WINDOW_MS to compare. `demo`: the scale with the demo's model; None: without it.
+    `windows_ms`: values of BATCH_WINDOW_MS to compare.
     """
 
     rounds: int
@@ -33,21 +33,19 @@ class Scale:
     flood_s: float
     overload: Overload
     windows_ms: tuple[int, ...] = ()
-    demo: Scale | None = None
 
 
-_DEMO = Scale(
-    rounds=1, round_s=1.5, overhead_calls=50, mixed_s=4.0, flood_s=4.0, overload=Overload(8.0, max_views=16, texts=16)
+DEMO = Scale(
+    rounds=5, round_s=1.5, overhead_calls=50, mixed_s=4.0, flood_s=4.0, overload=Overload(8.0, max_views=16, texts=16)
 )
 FULL = Scale(
-    rounds=3,
+    rounds=5,
     round_s=1.5,
     overhead_calls=150,
     mixed_s=5.0,
     flood_s=6.0,
     overload=Overload(60.0, max_views=2),
     windows_ms=(0, 10, 20),
-    demo=_DEMO,
 )
 QUICK = Scale(
     rounds=1,

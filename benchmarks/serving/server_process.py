@@ -8,14 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import psutil
 
-from benchmarks.figure import Figure
 from benchmarks.serving.device import DeviceRecord
 from sidecar.settings import MIB
 from tests.waiting import wait_until
@@ -38,11 +37,6 @@ class Bench:
     @property
     def is_timed(self) -> bool:
         return self.batch_ms is not None
-
-    def named(self, figure: Figure) -> Figure:
-        """The figure with the part and the device in its name."""
-        device = "" if self.is_timed else " (demo's model on the CPU)"
-        return replace(figure, name=f"serving: {figure.name}{device}")
 
 
 class ServerProcess:

@@ -7,18 +7,18 @@ import math
 import pytest
 
 from benchmarks.serving.scale import QUICK
-from benchmarks.serving.serving import measure_serving
+from benchmarks.serving.serving import measure_overloaded, measure_serving
 from tests.servers import Server
 
 
 @pytest.mark.long
 async def test_every_serving_figure_can_be_measured(postgres_server: Server) -> None:
-    figures = await measure_serving(postgres_server, QUICK)
+    figures = [*await measure_serving(postgres_server, QUICK), *await measure_overloaded(QUICK.overload)]
     names = [figure.name for figure in figures]
     assert len(set(names)) == len(names)
     assert all(math.isfinite(figure.value) for figure in figures), figures
     values = dict(zip(names, figures, strict=True))
-    assert values["serving: overload, refused with 429"].value > 0, "ten times the capacity, and none was refused"
-    assert values["serving: overload, refusals without Retry-After"].met
-    assert values["serving: overload, neither 200 nor 429, or no answer"].met
-    assert values["serving: 32 clients, sidecar / naive endpoint"].value > 1
+    assert values["overload, refused with 429"].value > 0, "ten times the capacity, and none was refused"
+    assert values["overload, refusals without Retry-After"].met
+    assert values["overload, neither 200 nor 429, or no answer"].met
+    assert values["32 clients, sidecar / naive endpoint"].value > 1

@@ -1,0 +1,44 @@
+"""All parts of the benchmarks, in the order of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benchmarks.database.old_snapshot import measure_old_snapshot
+from benchmarks.database.queue_cycle import measure_queue_cycle
+from benchmarks.database.triggers import measure_triggers
+from benchmarks.database.writers import measure_writers
+from benchmarks.figure import Figure
+from benchmarks.ingest.lag import measure_lag
+from benchmarks.ingest.live_changes import measure_live
+from benchmarks.ingest.long_texts import measure_long_texts
+from benchmarks.ingest.many_watches import measure_many_watches
+from benchmarks.ingest.pipeline import measure_pipeline
+from benchmarks.ingest.takeover import measure_takeover
+from benchmarks.part import Group, Part, Run
+from benchmarks.serving.scale import DEMO, FULL
+from benchmarks.serving.serving import measure_overloaded, measure_serving, measure_with_model
+
+
+async def _measure_overload(run: Run) -> list[Figure]:
+    minutes = run.minutes or (10 if run.full else 1)
+    return await measure_overloaded(replace(FULL.overload, seconds=60 * minutes))
+
+
+# A new part is one import and one line here.
+PARTS: Sequence[Part] = (
+    Part("triggers", Group.DATABASE, lambda run: measure_triggers(run.server, rows=100_000)),
+    Part("writers", Group.DATABASE, lambda run: measure_writers(run.server, rounds=run.rounds, round_s=4)),
+    Part("queue", Group.QUEUE, lambda run: measure_queue_cycle(run.server, rows=20_000)),
+    Part("snapshot", Group.QUEUE, lambda run: measure_old_snapshot(run.server, events=1_000_000)),
+    Part("lag", Group.LAG, lambda run: measure_lag(run.server, inserts=200)),
+    Part("live", Group.LAG, lambda run: measure_live(run.server, inserts=60)),
+    Part("takeover", Group.LAG, lambda run: measure_takeover(run.server)),
+    Part("watches", Group.LAG, lambda run: measure_many_watches(run.server, watches=300, inserts=60)),
+    Part("pipeline", Group.INGEST, lambda run: measure_pipeline(run.server, rows=8_000)),
+    Part("texts", Group.INGEST, lambda run: measure_long_texts(run.server, rounds=3, queries=200)),
+    Part("serving", Group.SERVING, lambda run: measure_serving(run.server, FULL)),
+    Part("overload", Group.OVERLOAD, _measure_overload),
+    Part("model", Group.MODEL, lambda run: measure_with_model(run.server, DEMO)),
+)
