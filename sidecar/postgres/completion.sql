@@ -96,7 +96,7 @@ where sha256({vector_send}({vector_of:h})) = l.vector_digest
 -- not pass, and `complete` deletes it again (delete_new_entries). Only keys that pass get their vector, and lose their
 -- events.
 -- `(... in (...)) is true` is a look-up in a hash table; a join of these few rows would be a nested loop, quadratic in their
--- number.
+-- number: of 256 events to delete it took 15 ms of 27.
 -- $1 generations, $2 content hashes, $3 vector digests, $4 truncated, $5 unreadable, $6 vectors (NULL: none to write), $7
 -- versions of the ledger entries as read (NULL: none), $8 events to delete (by generation, never by key), $9 for each of them
 -- the generation in $1 that has to pass (NULL: none), $10 lease token, $11 a random even number.
@@ -119,13 +119,17 @@ with wanted as materialized (
 ), written as (
     {include:write_vectors_in_row,write_vectors_in_companion}
 ), deleted as (
-    delete from {events} e using unnest($8::bigint[], $9::bigint[]) as d(gen, needs)
-    where e.gen = d.gen and e.gen = any ($8) and e.lease_token = $10 and (d.needs is null or d.needs in (select p.event_gen from passed p))
-    returning e.backfill, e.enqueued_at, d.needs
+    delete from {events} e
+    where e.gen = any ($8::bigint[]) and e.lease_token = $10
+      and (e.gen in (select d.gen from unnest($8, $9::bigint[]) as d(gen, needs)
+                     where d.needs is null or (d.needs in (select p.event_gen from passed p)) is true)) is true
+    returning e.gen, e.backfill, e.enqueued_at
 ), aged as (  -- read last, so that the lags end when the vectors are written
-    select array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where not d.backfill) as lags_ms,
-           array_agg(extract(epoch from clock_timestamp() - d.enqueued_at)::float8 * 1000) filter (where d.backfill) as backfill_lags_ms
-    from deleted d where (d.needs in (select w.event_gen from wanted w where w.vector_digest is not null)) is true
+    select array_agg(date_part('epoch', clock_timestamp() - d.enqueued_at) * 1000) filter (where not d.backfill) as lags_ms,
+           array_agg(date_part('epoch', clock_timestamp() - d.enqueued_at) * 1000) filter (where d.backfill) as backfill_lags_ms
+    from deleted d
+    where (d.gen in (select n.gen from unnest($8, $9) as n(gen, needs)
+                     where (n.needs in (select w.event_gen from wanted w where w.vector_digest is not null)) is true)) is true
 )
 select (select array_agg(p.event_gen) from passed p) as passed, (select count(*) from recorded) as recorded,
        (select count(*) from written r where r.kept) as written,
