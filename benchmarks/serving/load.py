@@ -80,15 +80,20 @@ async def closed_loop(port: int, clients: int, duration_s: float, think_s: float
 
 
 async def open_loop(
-    port: int, texts: Iterator[bytes], rate_per_s: float, duration_s: float, on_second: Callable[[], object]
+    port: int,
+    texts: Iterator[bytes],
+    rate_per_s: float,
+    duration_s: float,
+    on_second: Callable[[], object],
+    connections: int = _INITIAL_CONNECTIONS,
 ) -> Load:
     """Poisson arrivals of requests, independent of answers, each on an idle connection or a new one.
 
     Latencies are measured from when a request was due. Returns when all are answered. `on_second` is called about once
-    per second.
+    per second. `connections` are open from the start.
     """
     arrivals = _Arrivals(port, texts)
-    await arrivals.open(_INITIAL_CONNECTIONS)
+    await arrivals.open(connections)
     due = began = time.perf_counter()
     seconds = 0
     while (due := due + random.expovariate(rate_per_s)) < began + duration_s:

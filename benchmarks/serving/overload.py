@@ -18,6 +18,8 @@ from sidecar.settings import MIB
 TIMES_CAPACITY = 10
 _CAPACITY_S = 0.5
 _CACHE_BYTES = MIB  # full within seconds; the default size would keep filling, and look like a leak
+# Open from the start: the server keeps 15 KiB for each, which would look like a leak if they came one by one.
+_CONNECTIONS_PER_PLACE = 2
 _SETTLED = 1 / 6  # of the run: before, the queue is filling and the allocator still growing
 
 
@@ -37,7 +39,10 @@ async def measure_overload(bench: Bench, encoder: Encoder, overload: Overload) -
         before = _requests_per_s(encoder, overload)
         cpu_s = server.cpu_s()
         rate_per_s = TIMES_CAPACITY * before
-        load = await open_loop(server.port, requests(overload.texts), rate_per_s, overload.seconds, watch_memory)
+        connections = _CONNECTIONS_PER_PLACE * overload.queue_views
+        load = await open_loop(
+            server.port, requests(overload.texts), rate_per_s, overload.seconds, watch_memory, connections
+        )
         watch_memory()
         cpu_us = (server.cpu_s() - cpu_s) / len(load.answers) * 1e6
         capacity = (before + _requests_per_s(encoder, overload)) / 2
