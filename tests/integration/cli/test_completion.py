@@ -47,7 +47,7 @@ def test_without_a_database_nothing_is_completed_nothing_printed_and_nobody_wait
     monkeypatch.setenv("DATABASE_URL", url)
     began = time.monotonic()
     assert complete("sidecar status pr") == []
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 def test_commands_are_completed_without_a_database(complete: Complete) -> None:

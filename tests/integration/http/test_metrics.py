@@ -59,7 +59,7 @@ async def test_overload_deadlines_and_disconnects_are_counted_too() -> None:
     encoder = BlockingEncoder()
     async with (
         live_server(encoder, enable_tta=False, query_queue_views=10, request_timeout_s=5.0) as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
     ):
         encoder.hold()
         on_device = asyncio.create_task(client.post("/embed/text", json={"text": "first"}), name="first")

@@ -78,7 +78,7 @@ async def test_metrics_and_status_report_the_same_objectives(client: httpx.Async
 async def test_rejections_and_deadlines_use_up_the_budget(serving: Serving) -> None:
     encoder = BlockingEncoder()
     async with serving(
-        lambda _settings: encoder, query_queue_views=1, enable_tta=False, request_timeout_s=1.0, query_cache_bytes=0
+        lambda _settings: encoder, query_queue_views=1, enable_tta=False, request_timeout_s=3.0, query_cache_bytes=0
     ) as client:
         encoder.hold()
         running = asyncio.create_task(client.post("/embed/text", json={"text": "a"}), name="running")

@@ -71,7 +71,7 @@ async def test_rows_that_are_all_locked_leave_connections_for_other_tables(
                 assert await value(db, WAITING) <= MAX_ROW_WAITS
                 return not await value(db, "select exists (select from others where v is null)")
 
-            await wait_until_async(others_are_done, "the other table", timeout_s=5)
+            await wait_until_async(others_are_done, "the other table", timeout_s=15)
         await holder.commit()
 
         await table.settle_right(encoder, timeout_s=30)
@@ -125,7 +125,7 @@ async def test_a_table_that_is_locked_for_long_does_not_hold_up_the_others(
 
         for i in range(10):
             await run(db, "insert into others values (%s, 'other')", i)
-            await others.settle_right(encoder, timeout_s=2)
+            await others.settle_right(encoder, timeout_s=10)
         assert caplog.text.count("is locked") <= 2 * MAX_BATCHES_IN_FLIGHT
         await holder.rollback()
         await table.settle_right(encoder)

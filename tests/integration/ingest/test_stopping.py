@@ -23,8 +23,8 @@ async def test_sigterm_releases_what_the_device_does_not_finish_in_time(
     async with sidecar_process(database_url, hold="title 50", shutdown_timeout_s=2) as process:
         await process.until_holding()
         began = time.monotonic()
-        assert await process.terminate(timeout_s=10) == 0
-        assert time.monotonic() - began < 5, "of the 30 s that the device would take"
+        assert await process.terminate(timeout_s=20) == 0
+        assert time.monotonic() - began < 15, "of the 30 s that the device would take"
 
     assert await table.count("events") > 0
     assert await table.count("events", "lease_until is not null or attempts > 0") == 0

@@ -133,4 +133,4 @@ async def test_a_watch_made_while_the_sidecar_runs_is_found_at_once(
             await run(db, f"create table t{i} (id int primary key, title text)")
             await run(db, f"insert into t{i} values (1, 'x')")
             table = await watch(db, [f"t{i}"], ["title"])
-            await table.settle_right(encoder, timeout_s=5)
+            await table.settle_right(encoder, timeout_s=15)

@@ -74,7 +74,7 @@ async def test_a_table_that_stays_locked_is_a_503_with_retry_after(
 async def test_the_deadline_cancels_the_search_on_the_server_too(
     db: Connection, database_url: str, encoder: HashEncoder
 ) -> None:
-    async with searching(database_url, encoder, request_timeout_s=1) as client:
+    async with searching(database_url, encoder, request_timeout_s=3) as client:
         with connect(database_url) as other:
             run(other, "begin; lock table products in access exclusive mode")
             response = await client.post("/search", json=BODY)

@@ -238,7 +238,7 @@ async def test_a_slow_body_times_out(fetching: Fetching, host: PictureHost, slow
     fetching.timeout_s = 0.3
     began = time.monotonic()
     code, message = await fetching.refusal("/slow")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     assert (code, message) == (
         "image_url_failed",
         "'pictures.example' did not send it within 0.3 s (IMAGE_URL_TIMEOUT_S).",
