@@ -33,10 +33,12 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
+        """None without a target. An interval meets a target that it reaches into."""
         if self.target is None:
             return None
         comparison, limit = self.target.split()
-        return _COMPARE[comparison](self.value, float(limit.replace(",", "")))
+        value = self.value if self.interval is None else self.interval[comparison == ">="]
+        return _COMPARE[comparison](value, float(limit.replace(",", "")))
 
     @property
     def spread(self) -> tuple[float, float] | None:

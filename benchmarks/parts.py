@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from benchmarks.database.index_build import measure_index_build
 from benchmarks.database.old_snapshot import measure_old_snapshot
+from benchmarks.database.outstanding import measure_outstanding
 from benchmarks.database.queue_cycle import measure_queue_cycle
+from benchmarks.database.single_inserts import measure_single_inserts
 from benchmarks.database.triggers import measure_triggers
 from benchmarks.database.writers import measure_writers
 from benchmarks.figure import Figure
@@ -15,6 +18,7 @@ from benchmarks.ingest.live_changes import measure_live
 from benchmarks.ingest.long_texts import measure_long_texts
 from benchmarks.ingest.many_watches import measure_many_watches
 from benchmarks.ingest.pipeline import measure_pipeline
+from benchmarks.ingest.sidecars import measure_sidecars
 from benchmarks.ingest.takeover import measure_takeover
 from benchmarks.part import Group, Part, Run
 from benchmarks.serving.scale import DEMO, FULL
@@ -30,12 +34,16 @@ async def _measure_overload(run: Run) -> list[Figure]:
 PARTS: Sequence[Part] = (
     Part("triggers", Group.DATABASE, lambda run: measure_triggers(run.server, rows=100_000)),
     Part("writers", Group.DATABASE, lambda run: measure_writers(run.server, rounds=run.rounds, round_s=4)),
+    Part("clients", Group.DATABASE, measure_single_inserts),
     Part("queue", Group.QUEUE, lambda run: measure_queue_cycle(run.server, rows=20_000)),
+    Part("outstanding", Group.QUEUE, measure_outstanding),
     Part("snapshot", Group.QUEUE, lambda run: measure_old_snapshot(run.server, events=1_000_000)),
     Part("lag", Group.LAG, lambda run: measure_lag(run.server, inserts=200)),
     Part("live", Group.LAG, lambda run: measure_live(run.server, inserts=60)),
     Part("takeover", Group.LAG, lambda run: measure_takeover(run.server)),
     Part("watches", Group.LAG, lambda run: measure_many_watches(run.server, watches=300, inserts=60)),
+    Part("index", Group.INGEST, measure_index_build),
+    Part("sidecars", Group.INGEST, measure_sidecars),
     Part("pipeline", Group.INGEST, lambda run: measure_pipeline(run.server, rows=8_000)),
     Part("texts", Group.INGEST, lambda run: measure_long_texts(run.server, rounds=3, queries=200)),
     Part("serving", Group.SERVING, lambda run: measure_serving(run.server, FULL)),

@@ -24,7 +24,12 @@ DIMENSIONS = 1152
 @contextmanager
 def scratch_server() -> Iterator[Server]:
     """An embedded server configured like a small production machine; fsync and full-page writes are on."""
-    settings = {"shared_buffers": "1GB", "max_wal_size": "4GB", "max_connections": "200"}
+    settings = {
+        "shared_buffers": "1GB",
+        "max_wal_size": "4GB",
+        "maintenance_work_mem": "512MB",
+        "max_connections": "200",
+    }
     with open_directory() as directory, EmbeddedPostgres(directory / "data", settings=settings) as server:
         yield Server(server.url)
 

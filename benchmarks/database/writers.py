@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
-from statistics import median
 
-from benchmarks.figure import Figure
+from benchmarks.database.pgbench import run_pgbench
+from benchmarks.figure import Figure, of_rounds
 from benchmarks.ingest.running import running_ingest
 from benchmarks.scratch import execute, scratch_database
-from sidecar.embedded_postgres.programs import find_programs
 from tests.encoders import TimedEncoder
 from tests.servers import Server
 
@@ -43,12 +39,12 @@ async def measure_writers(server: Server, rounds: int, round_s: int) -> list[Fig
     """One database per state; watched and bare table in turns."""
     figures = []
     for state, statement in _STATES.items():
-        ratio = await _ratio(server, statement, rounds, round_s)
-        figures.append(Figure(f"{CLIENTS} writers, {state}: watched / not watched", ratio, "ratio", ">= 0.7"))
+        ratios = await _ratios(server, statement, rounds, round_s)
+        figures.append(of_rounds(f"{CLIENTS} writers, {state}: watched / not watched", ratios, "ratio", ">= 0.7"))
     return figures
 
 
-async def _ratio(server: Server, statement: str | None, rounds: int, round_s: int) -> float:
+async def _ratios(server: Server, statement: str | None, rounds: int, round_s: int) -> list[float]:
     columns = "id bigint generated always as identity primary key, body text, price int"
     fill = f"(body, price) select 'document ' || i, 1 from generate_series(1, {ROWS}) i"
     with scratch_database(server) as url:
@@ -62,8 +58,7 @@ async def _ratio(server: Server, statement: str | None, rounds: int, round_s: in
             "vacuum analyze",
         )
         async with _sidecar(url, statement):
-            ratios = [await _one_ratio(url, round_s, number % 2 == 0) for number in range(rounds)]
-    return median(ratios)
+            return [await _one_ratio(url, round_s, number % 2 == 0) for number in range(rounds)]
 
 
 @asynccontextmanager
@@ -80,23 +75,5 @@ async def _sidecar(url: str, statement: str | None) -> AsyncIterator[None]:
 async def _one_ratio(url: str, round_s: int, bare_first: bool) -> float:
     rates = {}
     for table in ("bare", "watched") if bare_first else ("watched", "bare"):
-        rates[table] = await _transactions_per_s(url, table, round_s)
+        rates[table] = await run_pgbench(url, _SCRIPT.format(table=table), CLIENTS, round_s)
     return rates["watched"] / rates["bare"]
-
-
-async def _transactions_per_s(url: str, table: str, round_s: int) -> float:
-    """Measured by pgbench, whose clients take less of the two cores than Python ones."""
-    with tempfile.TemporaryDirectory() as directory:
-        script = Path(directory) / "writer.sql"
-        script.write_text(_SCRIPT.format(table=table))
-        command = [str(find_programs("18") / "pgbench"), "-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2"]
-        process = await asyncio.create_subprocess_exec(
-            *(*command, "-T", str(round_s), "-f", str(script), url),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-    found = re.search(rb"tps = ([0-9.]+)", output)
-    if process.returncode != 0 or found is None:
-        raise RuntimeError(f"pgbench failed: {errors.decode()}")
-    return float(found[1])

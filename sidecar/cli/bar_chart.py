@@ -43,8 +43,8 @@ class Bar:
     @property
     def end(self) -> float:
         """The greatest of what is drawn."""
-        limit = [] if self.target is None else [_limit(self.target)]
-        return max([self.value, *(self.spread or ()), *limit])
+        values: list[float] = [self.value, *(self.spread or ())]
+        return max(values if self.target is None else [*values, _limit(self.target)])
 
 
 @dataclass(frozen=True, slots=True)

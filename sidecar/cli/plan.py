@@ -201,7 +201,9 @@ def _describe_device(
         return ["nothing to embed yet"]
     if expected.device_s is not None and views_per_s is not None:
         return [f"{show_duration(expected.device_s)} at {_describe_rate(kind, views_per_s)}"]
-    unknown = "unknown: no running sidecar has measured its rate yet; give --views-per-s"
+    unknown = (
+        "unknown: no running sidecar has measured its rate yet; give --views-per-s, as `sidecar bench` measures it"
+    )
     if not devices:
         return [unknown]
     makers = {"sidecar": "measured by us", "timm": "measured by timm"}

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import sidecar
+from sidecar.cli.bench import bench
 from sidecar.cli.command_groups import CommandGroups
 from sidecar.cli.control import pause, rate, reembed, resume
 from sidecar.cli.demo import demo
@@ -28,7 +29,7 @@ from sidecar.errors import SidecarError
 
 _GROUPS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "Set up": (demo, migrate, export, serve, uninstall),
-    "Choose what is embedded": (plan, watch, unwatch),
+    "Choose what is embedded": (plan, bench, watch, unwatch),
     "Use and control": (search, status, pause, resume, rate, reembed),
     "Find and repair faults": (failures, retry, texts, verify, doctor),
 }

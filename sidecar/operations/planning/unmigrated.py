@@ -6,6 +6,7 @@ Nothing is written. Blocking.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,21 +37,27 @@ class _Source:
     content: str
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Sampled contents: strings of a "text" source, files of an "image" one.
+
+    `statement` reads them again, by their `places`.
+    """
+
+    table: Table
+    kind: str
+    values: list[str] | list[bytes]
+    statement: str
+    places: str
+
+
 def survey_unmigrated(connection: Connection, request: WatchRequest) -> Survey:
     """As `survey`, without the checks that need schema `sidecar`: `refusal` knows of the primary key and of pgvector.
 
     Raises StatementRejected if there is no such table or source, or the role may not read it.
     """
     with naming_similar_tables(connection, request.table), translate_psycopg_errors():
-        resolved = _resolve(connection, request.table)
-        found = resolved | _rows(connection, "table", resolved["oid"])[0]
-        if found["kind"] not in {"r", "p"}:
-            what = _NAMES.get(found["kind"], "relation of another kind")
-            raise StatementRejected(
-                f"{found['name']} is a {what}, not a table",
-                "42809",
-                "Only tables can be watched: name the table behind it.",
-            )
+        found = _find_table(connection, request.table)
         source = _find_source(connection, found, request)
         table = _measure(connection, found)
         return Survey(
@@ -109,13 +116,54 @@ def _measure(connection: Connection, found: dict[str, Any]) -> Table:
     )
 
 
-def _sample(connection: Connection, quoted: str, table: Table, source: _Source) -> Sample:
-    """Samples whole pages and thins them out, so that all parts of a large table are represented."""
+def sample_contents(connection: Connection, request: WatchRequest, rows: Mapping[str, int]) -> Contents:
+    """Reads whole contents of some rows: of `rows[kind]` at most, where kind is "text" or "image". Nothing is written.
+
+    Raises StatementRejected as `survey_unmigrated` does.
+    """
+    with naming_similar_tables(connection, request.table), translate_psycopg_errors():
+        found = _find_table(connection, request.table)
+        source = _find_source(connection, found, request)
+        table = _measure(connection, found)
+        pages = _pages_to_sample(connection, table, rows[source.kind])
+        names = {"table": found["quoted"], "content": source.content}
+        sampled = _SQL[f"contents_{source.kind}"].format(**names, **pages)
+        records = CatalogCursor(connection).execute(sampled.encode(), (rows[source.kind],)).fetchall()
+    filled = [(place, content) for place, content in records if content is not None]
+    statement = _SQL[f"read_{source.kind}"].format(**names)
+    places = "{" + ",".join(f'"{place}"' for place, _ in filled) + "}"
+    return Contents(table, source.kind, [content for _, content in filled], statement, places)
+
+
+def read_again(connection: Connection, contents: Contents) -> int:
+    """Reads the sampled rows again, by their places; how many are still there."""
+    with translate_psycopg_errors():
+        return len(CatalogCursor(connection).execute(contents.statement.encode(), (contents.places,)).fetchall())
+
+
+def _find_table(connection: Connection, name: str) -> dict[str, Any]:
+    """Raises StatementRejected for what is no table."""
+    resolved = _resolve(connection, name)
+    found = resolved | _rows(connection, "table", resolved["oid"])[0]
+    if found["kind"] not in {"r", "p"}:
+        what = _NAMES.get(found["kind"], "relation of another kind")
+        message = f"{found['name']} is a {what}, not a table"
+        raise StatementRejected(message, "42809", "Only tables can be watched: name the table behind it.")
+    return found
+
+
+def _pages_to_sample(connection: Connection, table: Table, rows: int) -> dict[str, float]:
+    """Whole pages that are thinned out, so that all parts of a large table are represented."""
     block_bytes = int(connection.info.parameter_status("block_size") or 8192)
-    wanted = min(1.0, SAMPLE_ROWS / max(table.rows, 1))
+    wanted = min(1.0, rows / max(table.rows, 1))
     share = min(1.0, max(wanted, _MIN_PAGES * block_bytes / max(table.heap_bytes, 1)))
+    return {"percent": 100 * share, "share": wanted / share}
+
+
+def _sample(connection: Connection, quoted: str, table: Table, source: _Source) -> Sample:
+    pages = _pages_to_sample(connection, table, SAMPLE_ROWS)
     statement = _SQL[f"sample_{source.kind}"].format(
-        table=quoted, content=source.content, percent=100 * share, share=wanted / share, head_bytes=HEAD_BYTES
+        table=quoted, content=source.content, head_bytes=HEAD_BYTES, **pages
     )
     rows = CatalogCursor(connection).execute(statement.encode()).fetchall()
     return Sample([row[0] for row in rows], [row[1] for row in rows if row[1] is not None])

@@ -64,3 +64,19 @@ from {table} t tablesample system ({percent}) where random() <= {share}
 -- As sample_text, with the beginnings of the pictures' files.
 select octet_length({content})::bigint, substring({content} from 1 for {head_bytes})
 from {table} t tablesample system ({percent}) where random() <= {share}
+
+-- name: contents_text
+-- Whole contents, with the places where they are; as sample_text, but $1 rows at most.
+select t.ctid::text, nullif(concat_ws(' ', {content}), '')
+from {table} t tablesample system ({percent}) where random() <= {share} limit $1
+
+-- name: contents_image
+select t.ctid::text, {content}
+from {table} t tablesample system ({percent}) where random() <= {share} and {content} <> '' limit $1
+
+-- name: read_text
+-- The contents at the places $1.
+select nullif(concat_ws(' ', {content}), '') from {table} t where t.ctid = any ($1::tid[])
+
+-- name: read_image
+select {content} from {table} t where t.ctid = any ($1::tid[])

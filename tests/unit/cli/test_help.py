@@ -13,7 +13,7 @@ from tests.command_line import CommandLine
 
 GROUPS = {
     "Set up:": ["demo", "migrate", "export", "serve", "uninstall"],
-    "Choose what is embedded:": ["plan", "watch", "unwatch"],
+    "Choose what is embedded:": ["plan", "bench", "watch", "unwatch"],
     "Use and control:": ["search", "status", "pause", "resume", "rate", "reembed"],
     "Find and repair faults:": ["failures", "retry", "texts", "verify", "doctor"],
 }
