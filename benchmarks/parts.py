@@ -12,6 +12,7 @@ from benchmarks.database.queue_cycle import measure_queue_cycle
 from benchmarks.database.single_inserts import measure_single_inserts
 from benchmarks.database.triggers import measure_triggers
 from benchmarks.database.writers import measure_writers
+from benchmarks.decoding import measure_decoding
 from benchmarks.figure import Figure
 from benchmarks.ingest.lag import measure_lag
 from benchmarks.ingest.live_changes import measure_live
@@ -46,6 +47,7 @@ PARTS: Sequence[Part] = (
     Part("sidecars", Group.INGEST, measure_sidecars),
     Part("pipeline", Group.INGEST, lambda run: measure_pipeline(run.server, rows=8_000)),
     Part("texts", Group.INGEST, lambda run: measure_long_texts(run.server, rounds=3, queries=200)),
+    Part("pictures", Group.PICTURES, lambda run: measure_decoding(run.rounds)),
     Part("serving", Group.SERVING, lambda run: measure_serving(run.server, FULL)),
     Part("overload", Group.OVERLOAD, _measure_overload),
     Part("model", Group.MODEL, lambda run: measure_with_model(run.server, DEMO)),

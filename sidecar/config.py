@@ -53,7 +53,9 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        bad = {str(detail["loc"][0]): _reason(detail) for detail in error.errors()}
+        # A default that follows from other settings is missing if one of these is bad, and is not bad itself.
+        details = [detail for detail in error.errors() if detail["type"] != "default_factory_not_called"]
+        bad = {str(detail["loc"][0]): _reason(detail) for detail in details}
     except ConfigurationError as error:
         raise ConfigurationError(unread + error.problems) from error
     else:

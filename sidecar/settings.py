@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -41,8 +41,18 @@ def _without_hub_prefix(model_id: str) -> str:
     return model_id.strip().removeprefix("hf-hub:")
 
 
-def _count_decode_processes() -> int:
-    return min(max(count_cpus(), 2), 9)
+def choose_decode_processes(cpus: int, *, has_gpu: bool) -> int:
+    """As many as there are CPUs, of which one is left to the event loop beside a GPU, and as a device can use.
+
+    A GPU that encodes 640 views a second needs 80 pictures of eight views, or 640 of one: eight CPUs for pictures of 12
+    megapixels with eight views. Two at least, so that a query's picture need not wait for one of a backfill.
+    """
+    return min(max(cpus - 1, 2), 16) if has_gpu else min(max(cpus, 2), 9)
+
+
+def _count_decode_processes(values: Mapping[str, Any]) -> int:
+    # An invalid REQUIRE_CUDA is missing.
+    return choose_decode_processes(count_cpus(), has_gpu=values.get("require_cuda", True))
 
 
 class Settings(BaseSettings):
@@ -166,10 +176,12 @@ class Settings(BaseSettings):
     """Largest encoded picture."""
     max_image_pixels: int = Field(default=100_000_000, ge=1, le=2_000_000_000)
     """Largest decoded picture."""
+    preprocess: Literal["fast", "exact"] = "fast"
+    """`fast` reduces large pictures while decoding them. `exact`: the pixels of open_clip's own transform."""
     decode_timeout_s: float = Field(default=10.0, ge=0.1, le=300)
     """Longest time to decode one picture."""
     decode_processes: int = Field(default_factory=_count_decode_processes, ge=1, le=128)
-    """Processes that decode pictures; a backfill leaves one of several free. Unset: as many as CPUs, from 2 to 9."""
+    """Processes that decode pictures. Unset: with `REQUIRE_CUDA` one less than CPUs, 2 to 16; else as many, 2 to 9."""
     decode_memory_bytes: int = Field(default=2048 * MIB, ge=256 * MIB, le=65_536 * MIB)
     """Address space of a decoding process."""
 
@@ -274,7 +286,9 @@ class Settings(BaseSettings):
     slo_availability: float = Field(default=0.999, ge=0.5, lt=1)
     """Objective: the fraction of requests that are answered, neither refused because of overload nor failed."""
 
-    @field_validator("model_precision", "matmul_precision", "encoder_backend", "cuda_device", "rerank", mode="before")
+    @field_validator(
+        "model_precision", "matmul_precision", "encoder_backend", "cuda_device", "preprocess", "rerank", mode="before"
+    )
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value

@@ -6,8 +6,10 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
+from typing import TypeAlias
 
-from PIL import Image, ImageChops, features
+from PIL import Image, ImageChops, ImageFile, features
 
 from sidecar.errors import PictureRejected
 from sidecar.pictures.formats.deep_colour import decode_low_bytes, opacity_mask, scale_twelve_bits, uses_twelve_bits
@@ -18,7 +20,7 @@ from sidecar.pictures.formats.png import strip_animation, strip_checksum
 from sidecar.pictures.formats.readers import OpenedPicture, is_truncated, open_picture
 from sidecar.pictures.formats.signatures import SUPPORTED_FORMATS, detect_format
 from sidecar.pictures.formats.tiff import find_unsupported_compression
-from sidecar.pictures.pixels import Pixels, to_pixels
+from sidecar.pictures.pixels import Pixels, Reduced, to_pixels
 
 _ADVICE = "convert it to JPEG or PNG."
 
@@ -41,24 +43,40 @@ DECODING_ERRORS = (
 """What Pillow and its codecs raise about invalid data."""
 
 
+ChooseReduction: TypeAlias = Callable[[int, int], int]
+"""The factor by which a picture of that width and height may be reduced; the same if it is turned on its side."""
+
+_DRAFTS = (8, 4, 2)
+"""The factors by which libjpeg reduces while it decodes."""
+
+
+def keep_size(_width: int, _height: int) -> int:
+    """Reduces nothing."""
+    return 1
+
+
 def decode_rgb(image: bytes, max_pixels: int) -> Image.Image:
     """As `decode_pixels`, with colours converted to sRGB."""
     return decode_pixels(image, max_pixels).rgb()
 
 
-def decode_pixels(image: bytes, max_pixels: int) -> Pixels:
+def decode_pixels(image: bytes, max_pixels: int, choose_reduction: ChooseReduction = keep_size) -> Pixels:
     """The picture upright, opaque and 8 bits deep. docs/pictures.md says which one is taken if a file has several.
 
-    At most `max_pixels` are decoded. Raises PictureRejected, and MemoryError if memory is short.
+    At most `max_pixels` are decoded, counted before they are reduced. A JPEG is reduced while it is decoded, any other
+    picture afterwards; which files are rejected, and why, does not depend on it. Raises PictureRejected, and
+    MemoryError if memory is short.
     """
     with warnings.catch_warnings():
         # Pillow warns about damage it can repair, and about sizes, which are checked here.
         warnings.simplefilter("ignore")
         name = _detect_readable_format(image)
         try:
-            opened, read = _load(image, name, max_pixels)
+            opened, read, stored = _load(image, name, max_pixels, choose_reduction)
             picture = _restore_low_bytes(opened, read, name) if opened.deep_colour else opened.picture
-            return to_pixels(picture, opened.profile, opened.samples)
+            pixels = to_pixels(picture, opened.profile, opened.samples, stored)
+            remaining = choose_reduction(*pixels.geometry.size) // pixels.geometry.factor
+            return pixels.reduce(remaining) if remaining > 1 else pixels
         except PictureRejected:
             raise
         except DECODING_ERRORS as error:
@@ -83,10 +101,17 @@ def _detect_readable_format(image: bytes) -> str:
     raise PictureRejected("not_a_picture", f"The {len(image):,} bytes are {what}. {advice}.")
 
 
-def _load(image: bytes, name: str, max_pixels: int) -> tuple[OpenedPicture, bytes]:
-    """The loaded picture and the bytes it was loaded from: a repaired copy of `image` if only metadata is damaged."""
+def _load(
+    image: bytes, name: str, max_pixels: int, choose_reduction: ChooseReduction
+) -> tuple[OpenedPicture, bytes, Reduced | None]:
+    """The loaded picture, the bytes it was loaded from, and how it was reduced, if it was.
+
+    The bytes are a repaired copy of `image` if only metadata is damaged. That nothing else is missing shows in all the
+    pixels only: such a file is not reduced.
+    """
     opened = open_picture(image, name)
     _check_pixels(opened.picture.size, max_pixels)
+    reduced = _draft(opened.picture, choose_reduction) if name == "JPEG" else None
     try:
         opened.seek_first_frame()
         opened.picture.load()
@@ -94,12 +119,23 @@ def _load(image: bytes, name: str, max_pixels: int) -> tuple[OpenedPicture, byte
         if name == "HEIC" and exceeds_memory_limit(opened.picture.size):
             raise MemoryError(str(error)) from error
         if opened.skips_default_image:
-            return _load(strip_animation(image), name, max_pixels)
+            return _load(strip_animation(image), name, max_pixels, choose_reduction)
         whole = _load_damaged(image, name)
         if whole is None:
             raise
-        return whole
-    return opened, image
+        return *whole, None
+    return opened, image, reduced
+
+
+def _draft(picture: ImageFile.ImageFile, choose_reduction: ChooseReduction) -> Reduced | None:
+    """Has an opened JPEG reduced while it is loaded, by as much of the chosen factor as libjpeg can."""
+    width, height = picture.size
+    chosen = choose_reduction(width, height)
+    factor = next((factor for factor in _DRAFTS if factor <= chosen), 1)
+    if factor == 1:
+        return None
+    picture.draft(None, (width // factor, height // factor))
+    return Reduced((width, height), factor)
 
 
 def _load_damaged(image: bytes, name: str) -> tuple[OpenedPicture, bytes] | None:

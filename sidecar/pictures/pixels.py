@@ -32,6 +32,10 @@ _UPRIGHT = {
 }
 """The transposition that undoes each EXIF orientation."""
 
+_SIDEWAYS = {5, 6, 7, 8}
+_RIGHT_TO_LEFT, _BOTTOM_TO_TOP = {2, 3, 6, 7}, {3, 4, 7, 8}
+"""Where the transposition turns the end of the stored lines or columns to the left or the top."""
+
 _IN_XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
 
 
@@ -53,30 +57,65 @@ DEFAULT_SAMPLE_FORMAT = SampleFormat()
 
 
 @dataclass(frozen=True, slots=True)
+class Reduced:
+    """A picture of `size` pixels, upright, as it lies in a copy of itself that is `factor` times as small.
+
+    Copies have whole pixels: one of 9 pixels, reduced by 2, has 5. What exceeds 4.5 is at the right or the bottom, and
+    after turning it upright perhaps at the left or the top: `left` and `top` are those parts of a pixel.
+    """
+
+    size: tuple[int, int]
+    factor: int = 1
+    left: float = 0.0
+    top: float = 0.0
+
+    def again(self, factor: int) -> Reduced:
+        """As it lies in a copy of that copy, `factor` times as small."""
+        return Reduced(self.size, self.factor * factor, self.left / factor, self.top / factor)
+
+
+@dataclass(frozen=True, slots=True)
 class Pixels:
     """`picture` is upright, opaque and 8 bits deep: in the mode of `to_srgb` if there is a conversion, else sRGB."""
 
     picture: Image.Image
     to_srgb: ToSrgb | None = None
+    reduced: Reduced | None = None
+
+    @property
+    def geometry(self) -> Reduced:
+        """The size of the picture in its file, and how it lies in `picture`."""
+        return self.reduced or Reduced(self.picture.size)
 
     def rgb(self) -> Image.Image:
         return self.picture if self.to_srgb is None else self.to_srgb(self.picture)
 
+    def reduce(self, factor: int) -> Pixels:
+        """Each `factor` x `factor` pixels averaged to one."""
+        return Pixels(self.picture.reduce(factor), self.to_srgb, self.geometry.again(factor))
+
 
 def to_pixels(
-    picture: Image.Image, profile: bytes | None = None, samples: SampleFormat = DEFAULT_SAMPLE_FORMAT
+    picture: Image.Image,
+    profile: bytes | None = None,
+    samples: SampleFormat = DEFAULT_SAMPLE_FORMAT,
+    stored: Reduced | None = None,
 ) -> Pixels:
     """Turns a loaded picture upright, scales its samples to 8 bits, and composites transparent pixels on a background.
 
-    Raises PictureRejected if float samples are not finite.
+    `stored`: how the picture in the file lies in `picture`, before it is turned, if `picture` is a reduced copy. Raises
+    PictureRejected if float samples are not finite.
     """
-    upright = _turn_upright(picture)
+    orientation = _read_orientation(picture)
+    transposition = _UPRIGHT.get(orientation)
+    upright = picture if transposition is None else picture.transpose(transposition)
+    reduced = None if stored is None else _turn_geometry(stored, upright.size, orientation)
     if upright.mode.startswith("I") or upright.mode == "F":
         upright = _to_8_bits(upright, samples)
     conversion = find_conversion(profile, _SPACES.get(upright.mode, ""))
     opaque = _put_on_background(upright) if upright.has_transparency_data else upright
     mode = "RGB" if conversion is None else conversion.mode
-    return Pixels(opaque if opaque.mode == mode else opaque.convert(mode), conversion)
+    return Pixels(opaque if opaque.mode == mode else opaque.convert(mode), conversion, reduced)
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -84,14 +123,25 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return to_pixels(picture).picture
 
 
-def _turn_upright(picture: Image.Image) -> Image.Image:
-    """Applies the orientation in EXIF, or else the one in XMP."""
+def _read_orientation(picture: Image.Image) -> int:
+    """The orientation in EXIF, or else the one in XMP; 0 if there is none."""
     # libheif has already applied `irot` and `imir`, which take precedence in HEIF.
     if picture.format == "HEIF":
-        return picture
-    orientation = _read_exif(picture) or _read_xmp(picture)
-    transposition = _UPRIGHT.get(orientation)
-    return picture if transposition is None else picture.transpose(transposition)
+        return 0
+    return _read_exif(picture) or _read_xmp(picture)
+
+
+def _turn_geometry(stored: Reduced, upright: tuple[int, int], orientation: int) -> Reduced:
+    """How a reduced copy with `upright` pixels shows the picture, after both were turned."""
+    width, height = stored.size
+    size = (height, width) if orientation in _SIDEWAYS else stored.size
+    left, top = (pixels - length / stored.factor for pixels, length in zip(upright, size, strict=True))
+    return Reduced(
+        size,
+        stored.factor,
+        left if orientation in _RIGHT_TO_LEFT else 0.0,
+        top if orientation in _BOTTOM_TO_TOP else 0.0,
+    )
 
 
 def _read_exif(picture: Image.Image) -> int:

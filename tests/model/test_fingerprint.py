@@ -56,6 +56,12 @@ def test_precision_does_not_change_it(tiny_model: Path, tiny_encoder: OpenClipEn
     assert load_on_cpu(tiny_model, "bf16").fingerprint == tiny_encoder.fingerprint
 
 
+def test_fast_preprocessing_does_not_change_it(tiny_model: Path, tiny_encoder: OpenClipEncoder) -> None:
+    """Its vectors are as near as those of another precision: tests/semantic/test_reduced_pictures.py."""
+    exact, fast = (load_on_cpu(tiny_model, PREPROCESS=preprocess).fingerprint for preprocess in ("exact", "fast"))
+    assert exact == fast == tiny_encoder.fingerprint
+
+
 def test_the_folder_and_format_of_the_weights_do_not_change_it(
     tiny_model: Path, tiny_encoder: OpenClipEncoder, tmp_path: Path
 ) -> None:

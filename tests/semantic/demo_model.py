@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -15,9 +16,9 @@ from sidecar.model.device import ComputeDevice
 from sidecar.model.loading import load_encoder_on
 from sidecar.model.open_clip_encoder import OpenClipEncoder
 from sidecar.model.precision import Precision
-from sidecar.pictures.decode import decode_rgb
-from sidecar.pictures.views.cutting import cut_views
-from sidecar.pictures.views.plan import plan_views
+from sidecar.pictures.decode import decode_pixels, keep_size
+from sidecar.pictures.views.cutting import cut_rgb_views
+from sidecar.pictures.views.plan import find_reduction, plan_views
 from sidecar.pictures.views.settings import ViewSettings
 
 Vectors: TypeAlias = NDArray[np.float32]
@@ -43,17 +44,21 @@ class DemoModel:
         prepared = self.encoder.prepare_texts(texts)
         return np.concatenate([self.encoder.encode_texts(part) for part in _in_batches(prepared)])
 
-    def embed_pictures(self, pictures: Iterable[bytes], *, enable_tta: bool) -> Vectors:
-        """The mean of several views of each picture with `enable_tta`, else the whole picture as one view."""
+    def embed_pictures(self, pictures: Iterable[bytes], *, enable_tta: bool, fast: bool = False) -> Vectors:
+        """The mean of several views of each picture with `enable_tta`, else the whole picture as one view.
+
+        `fast`: as with PREPROCESS=fast, else as with PREPROCESS=exact.
+        """
         settings = ViewSettings.from_settings(
             DEMO.model_copy(update={"enable_tta": enable_tta}), self.encoder.view_size
         )
+        choose_reduction = partial(find_reduction, settings=settings) if fast else keep_size
         views: list[NDArray[np.uint8]] = []
         weights: list[tuple[float, ...]] = []
         for file in pictures:
-            picture = decode_rgb(file, _MAX_PIXELS)
-            plan = plan_views(picture.width, picture.height, settings)
-            views += [np.asarray(view) for view in cut_views(picture, plan)]
+            pixels = decode_pixels(file, _MAX_PIXELS, choose_reduction)
+            plan = plan_views(*pixels.geometry.size, settings)
+            views += [np.asarray(view) for view in cut_rgb_views(pixels, plan)]
             weights.append(plan.weights)
         vectors = np.concatenate([self.encoder.encode_views(np.stack(part)) for part in _in_batches(views)])
         ends = np.cumsum([len(own) for own in weights])

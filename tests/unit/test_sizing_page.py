@@ -55,6 +55,16 @@ def test_hours_follow_from_rows_views_and_rates(row: list[str]) -> None:
     assert row[1:] == [_describe(s) for s in seconds]
 
 
+@pytest.mark.parametrize(
+    ("row", "views"), list(zip(_tables("What else can be the limit")[0], (8, 1), strict=False)), ids=("eight", "one")
+)
+def test_cores_that_decode_follow_from_the_rates(row: list[str], views: int) -> None:
+    small, large = (int(rate) for rate in re.findall(r"\b(\d+)(?= (?:pictures a second )?of 1\.?2 megapixels)", row[1]))
+    needed = VIEWS_PER_S["H100"] / views
+    cores = (f"{needed / rate:.2g}" for rate in (small, large))
+    assert f"{needed:.0f} pictures a second of an H100 need {' to '.join(cores)} cores" in row[2]
+
+
 @pytest.mark.parametrize("row", _tables("Disk")[0], ids=lambda row: row[0])
 def test_disk_is_what_plan_estimates(row: list[str]) -> None:
     number = 1_000_000

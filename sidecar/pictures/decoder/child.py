@@ -20,15 +20,16 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 from typing import BinaryIO
 
 from PIL import AvifImagePlugin, Image
 
 from sidecar.errors import PictureRejected
-from sidecar.pictures.decode import decode_pixels
+from sidecar.pictures.decode import decode_pixels, keep_size
 from sidecar.pictures.decoder.settings import DecoderSettings
 from sidecar.pictures.views.cutting import cut_rgb_views
-from sidecar.pictures.views.plan import plan_views
+from sidecar.pictures.views.plan import find_reduction, plan_views
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +103,9 @@ def _answer(image: bytes, settings: DecoderSettings, shared_file: int) -> dict[s
 
 def _decode(image: bytes, settings: DecoderSettings, shared_file: int) -> tuple[float, ...]:
     """Overwrites `image` in the shared file with its views; returns their weights."""
-    pixels = decode_pixels(image, settings.max_image_pixels)
-    plan = plan_views(*pixels.picture.size, settings.views)
+    choose_reduction = partial(find_reduction, settings=settings.views) if settings.preprocess == "fast" else keep_size
+    pixels = decode_pixels(image, settings.max_image_pixels, choose_reduction)
+    plan = plan_views(*pixels.geometry.size, settings.views)
     offset = 0
     for view in cut_rgb_views(pixels, plan):
         offset += os.pwrite(shared_file, view.tobytes(), offset)

@@ -20,6 +20,9 @@ TILE_RATIO = 1.5
 MAX_SEEN_RATIO = 3
 """Ratio of sides up to which the five crops at factor 1 cover a whole tile; longer tiles are squashed to it."""
 
+REDUCTION_MARGIN = 2
+"""What is finer than half a pixel of a view, resizing to it removes in any case: its lack is nearly invisible."""
+
 
 class Size(NamedTuple):
     """Width and height in pixels."""
@@ -84,6 +87,17 @@ def plan_views(width: int, height: int, settings: ViewSettings) -> ViewPlan:
     weights[anchor] = weights.get(anchor, 0.0) + settings.anchor_weight
     kept = {cut: weight for cut, weight in weights.items() if weight > 0.0}
     return ViewPlan(side, tuple(kept), tuple(kept.values()), settings.framing)
+
+
+def find_reduction(width: int, height: int, settings: ViewSettings) -> int:
+    """The factor by which a picture may be reduced before its views are cut, 1 if it may not.
+
+    Each tile keeps at least REDUCTION_MARGIN times the pixels, in each direction, of what it is scaled to. It is the
+    same for the picture turned on its side.
+    """
+    views = plan_views(width, height, settings).views
+    sides = ((side, scaled) for view in views for side, scaled in zip(view.tile.size, view.scaled, strict=True))
+    return max(1, min(side // (REDUCTION_MARGIN * scaled) for side, scaled in sides))
 
 
 def _whole_picture_view(whole: Box, side: int, framing: Framing) -> PlannedView:

@@ -26,6 +26,8 @@ from tests.unit.pictures.decoder.pools import (
 )
 from tests.unit.pictures.pictures import FORMATS, encode, make_picture
 
+LARGE_PLAN = plan_views(1600, 1200, VIEWS)
+
 
 @pytest.mark.parametrize("size", [(320, 240), (240, 320), (100, 100), (700, 100), (1, 50)])
 async def test_views_and_weights_arrive_unchanged(size: tuple[int, int]) -> None:
@@ -40,6 +42,23 @@ async def test_views_and_weights_arrive_unchanged(size: tuple[int, int]) -> None
     assert np.array_equal(picture.views, expected)
     assert picture.weights.dtype == np.float32
     assert picture.weights.tolist() == pytest.approx(plan.weights)
+
+
+async def test_fast_views_are_nearly_those_of_exact_ones() -> None:
+    large, small = (encode(make_picture(*size), "JPEG") for size in ((1600, 1200), (400, 300)))
+    decoded = []
+    for preprocess in ("fast", "exact"):
+        async with running_pool(replace(SETTINGS, preprocess=preprocess)) as pool:
+            decoded.append([(await pool.decode(image)).views.astype(np.int16) for image in (large, small)])
+
+    (fast, fast_small), (exact, exact_small) = decoded
+
+    assert np.array_equal(fast_small, exact_small)
+    assert fast.shape == exact.shape == (8, 96, 96, 3)
+    assert 0.0 < np.abs(fast - exact).mean() < 1.0
+    assert np.array_equal(
+        exact, np.stack([np.asarray(view) for view in cut_views(decode_rgb(large, 10**7), LARGE_PLAN)])
+    )
 
 
 async def test_one_child_decodes_picture_after_picture() -> None:
