@@ -25,7 +25,7 @@ def main() -> None:
     hardware = describe_hardware()
     Console().print(" · ".join(f"{name}: {value}" for name, value in hardware.items()))
     report = read_report(arguments.json)
-    with Run(rounds=arguments.rounds, full=arguments.full, minutes=arguments.minutes) as run:
+    with Run(rounds=arguments.rounds, full=arguments.full, minutes=arguments.minutes, pgai=arguments.pgai) as run:
         for part in [part for part in PARTS if part.name in arguments.parts]:
             began = time.perf_counter()
             figures = part.run(run)
@@ -50,6 +50,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often each figure is measured; default: 5")
     parser.add_argument("--full", action="store_true", help="at full size: 3,000,000 outstanding rows, 10 minutes, …")
     parser.add_argument("--minutes", type=float, help="how long the overload runs; default: 1, with --full 10")
+    parser.add_argument("--pgai", metavar="PATH", help="pgai's program, for the part pgai")
     parser.add_argument("--json", type=Path, default=FIGURES, help="where the figures are written")
     arguments = parser.parse_args()
     for name in arguments.parts:

@@ -39,13 +39,16 @@ class Group(Enum):
 class Run:
     """What a part is given. `rounds`: how often it measures. `full`: at the sizes that take long.
 
-    `minutes`: how long a part measures that is worth more the longer it goes on.
+    `minutes`: how long a part measures that is worth more the longer it goes on. `pgai`: the path of pgai's program.
     """
 
-    def __init__(self, *, rounds: int = 5, full: bool = False, minutes: float | None = None) -> None:
+    def __init__(
+        self, *, rounds: int = 5, full: bool = False, minutes: float | None = None, pgai: str | None = None
+    ) -> None:
         self.rounds = rounds
         self.full = full
         self.minutes = minutes
+        self.pgai = pgai
         self._stack = ExitStack()
         self._server: Server | None = None
 

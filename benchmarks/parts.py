@@ -18,6 +18,7 @@ from benchmarks.ingest.lag import measure_lag
 from benchmarks.ingest.live_changes import measure_live
 from benchmarks.ingest.long_texts import measure_long_texts
 from benchmarks.ingest.many_watches import measure_many_watches
+from benchmarks.ingest.pgai_worker import measure_pgai
 from benchmarks.ingest.pipeline import measure_pipeline
 from benchmarks.ingest.sidecars import measure_sidecars
 from benchmarks.ingest.takeover import measure_takeover
@@ -34,19 +35,20 @@ async def _measure_overload(run: Run) -> list[Figure]:
 # A new part is one import and one line here.
 PARTS: Sequence[Part] = (
     Part("triggers", Group.DATABASE, lambda run: measure_triggers(run.server, rows=100_000)),
-    Part("writers", Group.DATABASE, lambda run: measure_writers(run.server, rounds=run.rounds, round_s=4)),
+    Part("writers", Group.DATABASE, lambda run: measure_writers(run.server, rounds=run.rounds, round_s=2)),
     Part("clients", Group.DATABASE, measure_single_inserts),
     Part("queue", Group.QUEUE, lambda run: measure_queue_cycle(run.server, rows=20_000)),
     Part("outstanding", Group.QUEUE, measure_outstanding),
     Part("snapshot", Group.QUEUE, lambda run: measure_old_snapshot(run.server, events=1_000_000)),
-    Part("lag", Group.LAG, lambda run: measure_lag(run.server, inserts=200)),
-    Part("live", Group.LAG, lambda run: measure_live(run.server, inserts=60)),
-    Part("takeover", Group.LAG, lambda run: measure_takeover(run.server)),
+    Part("lag", Group.LAG, lambda run: measure_lag(run.server, inserts=100)),
+    Part("live", Group.LAG, lambda run: measure_live(run.server, inserts=50)),
+    Part("takeover", Group.LAG, lambda run: measure_takeover(run.server, run.rounds if run.full else 1)),
     Part("watches", Group.LAG, lambda run: measure_many_watches(run.server, watches=300, inserts=60)),
     Part("index", Group.INGEST, measure_index_build),
     Part("sidecars", Group.INGEST, measure_sidecars),
-    Part("pipeline", Group.INGEST, lambda run: measure_pipeline(run.server, rows=8_000)),
-    Part("texts", Group.INGEST, lambda run: measure_long_texts(run.server, rounds=3, queries=200)),
+    Part("pgai", Group.INGEST, measure_pgai, by_default=False),
+    Part("pipeline", Group.INGEST, lambda run: measure_pipeline(run.server, rows=4_000, rounds=run.rounds)),
+    Part("texts", Group.INGEST, lambda run: measure_long_texts(run.server, rounds=run.rounds, queries=200)),
     Part("pictures", Group.PICTURES, lambda run: measure_decoding(run.rounds)),
     Part("serving", Group.SERVING, lambda run: measure_serving(run.server, FULL)),
     Part("overload", Group.OVERLOAD, _measure_overload),

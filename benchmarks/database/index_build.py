@@ -15,7 +15,7 @@ from tests.encoders import HashEncoder
 from tests.servers import Server
 from tests.waiting import wait_until_async
 
-SMALL = ((5_000, 1152),)
+SMALL = ((4_000, 1152),)
 FULL = ((20_000, 1152), (100_000, 256))  # 100,000 rows of 1152 dimensions take half an hour into a live index
 _TIMEOUT_S = 3600.0
 _DONE = """

@@ -10,7 +10,7 @@ from statistics import median
 
 import psycopg
 
-from benchmarks.figure import Figure
+from benchmarks.figure import Figure, in_chunks, of_rounds, ratio_of
 from benchmarks.scratch import execute, only_watch, opened, scratch_database
 from sidecar.batching.job import Lane
 from sidecar.ingest.claiming import Claimer
@@ -22,6 +22,7 @@ from sidecar.settings import Settings
 from tests.servers import Server
 
 CLAIMS, CLAIM_ROWS = 40, 16
+ROUNDS = 5
 NAPS = 86_400  # of one idle sidecar in a day
 UPDATED_ROWS = 1_000
 
@@ -40,25 +41,21 @@ async def measure_old_snapshot(server: Server, events: int) -> list[Figure]:
             async with database.connection() as connection:
                 watch = await only_watch(connection)
             claims = _Claims(url, database, watch)
-            before_ms, update_before_ms = await claims.p50_ms(), _update_ms(url)
+            before_ms, update_before_ms = await claims.times_ms(), _update_ms(url)
             with _old_snapshot(url):
                 await claims.process(events)
                 async with database.connection() as connection:
                     for _ in range(NAPS // 100):
                         await announce_sleep(connection, [1] * 100, 2.0)
-                after_ms, update_after_ms = await claims.p50_ms(), _update_ms(url)
+                after_ms, update_after_ms = await claims.times_ms(), _update_ms(url)
+    before, after = ([median(part) for part in in_chunks(times, ROUNDS)] for times in (before_ms, after_ms))
     return [
-        Figure(
-            f"claim beside an old snapshot of {events:,} done events / without, p50",
-            after_ms / before_ms,
-            "ratio",
-            "<= 3",
-        ),
-        Figure("claim beside an old snapshot, p50", after_ms, "ms"),
-        Figure(
+        ratio_of(f"claim beside an old snapshot of {events:,} done events / without, p50", after, before, "<= 3"),
+        of_rounds("claim beside an old snapshot, p50", after, "ms"),
+        ratio_of(
             f"UPDATE of {UPDATED_ROWS:,} rows beside an old snapshot of a day's naps / without",
-            update_after_ms / update_before_ms,
-            "ratio",
+            update_after_ms,
+            update_before_ms,
             "<= 1.5",
         ),
     ]
@@ -90,7 +87,7 @@ class _Claims:
             await asyncio.sleep(REFRESH_INTERVAL_S)
             await self._claim()
 
-    async def p50_ms(self) -> float:
+    async def times_ms(self) -> list[float]:
         times_ms = []
         for _ in range(CLAIMS):
             execute(
@@ -101,19 +98,19 @@ class _Claims:
             await self._claim()
             times_ms.append((time.perf_counter() - began) * 1000)
             execute(self._url, "delete from sidecar_internal.events_1")
-        return median(times_ms)
+        return times_ms
 
     async def _claim(self) -> None:
         await self._claimer.claim_batch(self._watch, {Lane.INGEST: CLAIM_ROWS, Lane.BACKFILL: CLAIM_ROWS})
 
 
-def _update_ms(url: str) -> float:
-    """The median time of an UPDATE of the source, by which each row enqueues an event. Rolled back."""
+def _update_ms(url: str) -> list[float]:
+    """Times of an UPDATE of the source, by which each row enqueues an event. Rolled back."""
     times_ms = []
     with psycopg.connect(url) as connection:
-        for turn in range(5):
+        for turn in range(ROUNDS):
             began = time.perf_counter()
             connection.execute("update docs set body = 'turn ' || %s", [turn])
             times_ms.append((time.perf_counter() - began) * 1000)
             connection.rollback()
-    return median(times_ms)
+    return times_ms

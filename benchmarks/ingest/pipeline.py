@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.figure import Figure
+from benchmarks.figure import Figure, of_rounds
 from benchmarks.ingest.running import running_ingest
 from benchmarks.pictures import insert_photos, jpegs
 from benchmarks.scratch import execute, scratch_database
@@ -23,33 +23,27 @@ TEXT_MS, VIEW_MS = 1.0, 5.0
 VIEWS_OF_640_BY_480 = 8  # at two scales; equal crops are encoded once
 
 
-async def measure_pipeline(server: Server, rows: int) -> list[Figure]:
+async def measure_pipeline(server: Server, rows: int, rounds: int) -> list[Figure]:
     """Ingest a backlog that exists when the watch begins, measured from the first vector to the last."""
-    texts = await _texts_per_s(server, TimedEncoder(TEXT_MS), rows)
-    pictures = await _pictures_per_s(server, TimedEncoder(VIEW_MS, view_size=384), rows // 16)
     text_rate, picture_rate = 1000 / TEXT_MS, 1000 / VIEW_MS / VIEWS_OF_640_BY_480
-    figures = [
-        Figure(f"pipeline, texts, device of {text_rate:g} texts/s", texts / text_rate, "of the device", ">= 0.9"),
-        Figure(
-            f"pipeline, 640x480 JPEGs with 8 views, device of {picture_rate:g} pictures/s",
-            pictures / picture_rate,
-            "of the device",
-            ">= 0.9",
-        ),
-    ]
+    rates: dict[str, list[float]] = {"texts": [], "pictures": [], "texts, model": [], "pictures, model": []}
     with tempfile.TemporaryDirectory() as directory:
-        encoder = _tiny_model(Path(directory))
-        figures += [
-            Figure(
-                "pipeline, texts, small real model on the CPU", await _texts_per_s(server, encoder, rows // 2), "rows/s"
-            ),
-            Figure(
-                "pipeline, 640x480 JPEGs with TTA, small real model on the CPU",
-                await _pictures_per_s(server, encoder, rows // 32),
-                "rows/s",
-            ),
-        ]
-    return figures
+        model = _tiny_model(Path(directory))
+        for _ in range(rounds):
+            rates["texts"].append(await _texts_per_s(server, TimedEncoder(TEXT_MS), rows) / text_rate)
+            pictures = await _pictures_per_s(server, TimedEncoder(VIEW_MS, view_size=384), rows // 32)
+            rates["pictures"].append(pictures / picture_rate)
+            rates["texts, model"].append(await _texts_per_s(server, model, rows))
+            rates["pictures, model"].append(await _pictures_per_s(server, model, rows // 32))
+    jpegs_with_views = f"pipeline, 640x480 JPEGs with {VIEWS_OF_640_BY_480} views"
+    return [
+        of_rounds(f"pipeline, texts, device of {text_rate:g} texts/s", rates["texts"], "of the device", ">= 0.9"),
+        of_rounds(
+            f"{jpegs_with_views}, device of {picture_rate:g} pictures/s", rates["pictures"], "of the device", ">= 0.9"
+        ),
+        of_rounds("pipeline, texts, small real model on the CPU", rates["texts, model"], "rows/s"),
+        of_rounds("pipeline, 640x480 JPEGs with TTA, small real model on the CPU", rates["pictures, model"], "rows/s"),
+    ]
 
 
 def _tiny_model(directory: Path) -> Encoder:

@@ -6,7 +6,7 @@ import time
 
 import psycopg
 
-from benchmarks.figure import Figure
+from benchmarks.figure import Figure, of_rounds
 from benchmarks.scratch import execute, scratch_database
 from tests.integration.ingest.composition import DIMENSIONS
 from tests.integration.ingest.processes import sidecar_process
@@ -18,11 +18,13 @@ HELD = "document 1500"
 PATIENCE_S = 120.0
 
 
-async def measure_takeover(server: Server) -> list[Figure]:
+async def measure_takeover(server: Server, rounds: int) -> list[Figure]:
     """Time to the last vector, from the start of a successor, or from the kill if a second sidecar is running."""
+    restarted = [await _by_a_successor(server) for _ in range(rounds)]
+    beside = [await _by_a_second_sidecar(server) for _ in range(rounds)]
     return [
-        Figure("rows of a killed sidecar, after its restart", await _by_a_successor(server), "s", "<= 5"),
-        Figure("rows of a killed sidecar, beside a second one", await _by_a_second_sidecar(server), "s", "<= 5"),
+        of_rounds("rows of a killed sidecar, after its restart", restarted, "s", "<= 5"),
+        of_rounds("rows of a killed sidecar, beside a second one", beside, "s", "<= 5"),
     ]
 
 

@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
 from typing import TypeAlias
 
-from benchmarks.figure import Figure
+from benchmarks.figure import Figure, of_rounds
 from benchmarks.serving.load import closed_loop
 from benchmarks.serving.scale import Scale
 from benchmarks.serving.server_process import Bench, ServerProcess, client_core, server_process
@@ -40,16 +39,19 @@ class Rounds:
     def __init__(self, speeds: Mapping[str, Sequence[Speed]]) -> None:
         self._speeds = speeds
 
-    def texts_per_s(self, name: str) -> float:
-        return median(speed.texts_per_s for speed in self._speeds[name])
+    def texts_per_s(self, name: str) -> list[float]:
+        return [speed.texts_per_s for speed in self._speeds[name]]
 
-    def p95_ms(self, name: str) -> float:
-        return median(speed.p95_ms for speed in self._speeds[name])
+    def p95_ms(self, name: str) -> list[float]:
+        return [speed.p95_ms for speed in self._speeds[name]]
 
-    def ratio(self, name: str, to: str) -> float:
-        """The median over the rounds of the ratio within a round."""
-        pairs = zip(self._speeds[name], self._speeds[to], strict=True)
-        return median(speed.texts_per_s / other.texts_per_s for speed, other in pairs)
+    def ratio(self, name: str, to: str) -> list[float]:
+        """Of the rates within a round."""
+        return divided(self.texts_per_s(name), self.texts_per_s(to))
+
+
+def divided(rates: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [rate / other for rate, other in zip(rates, others, strict=True)]
 
 
 async def measure_in_rounds(measures: Mapping[str, Measure], rounds: int) -> Rounds:
@@ -97,21 +99,23 @@ def _figures(rounds: Rounds, bench: Bench) -> list[Figure]:
     target = TARGET if bench.is_timed else None
     many = f"{CLIENTS} clients"
     return [
-        Figure("one client, naive endpoint", rounds.texts_per_s("naive, one"), "texts/s"),
-        Figure("one client, sidecar", rounds.texts_per_s("sidecar, one"), "texts/s"),
-        Figure(f"{many}, naive endpoint (one forward a request)", rounds.texts_per_s("naive"), "texts/s"),
-        Figure(f"{many}, sidecar", rounds.texts_per_s("sidecar"), "texts/s"),
-        Figure(f"{many}, sidecar / naive endpoint", rounds.ratio("sidecar", "naive"), "ratio"),
-        Figure(f"{many}, p95, naive endpoint", rounds.p95_ms("naive"), "ms"),
-        Figure(f"{many}, p95, sidecar", rounds.p95_ms("sidecar"), "ms"),
-        Figure(f"device alone, {MAX_VIEWS} texts at once / one", device_gain, "ratio"),
-        Figure(f"{many} / one client, sidecar", gain, "ratio"),
-        Figure(f"{many} / one client, of what the device gains", gain / device_gain, "ratio", target),
-        Figure(f"{many}, of the device's own texts/s", rounds.ratio("sidecar", "device"), "ratio", target),
-        Figure(f"{many}, sidecar, BATCH_MAX_VIEWS {DEFAULT_MAX_VIEWS}", rounds.texts_per_s("default"), "texts/s"),
-        Figure(
+        of_rounds("one client, naive endpoint", rounds.texts_per_s("naive, one"), "texts/s"),
+        of_rounds("one client, sidecar", rounds.texts_per_s("sidecar, one"), "texts/s"),
+        of_rounds(
+            f"{many}, naive endpoint (one forward a request)", rounds.texts_per_s("naive"), "texts/s", is_baseline=True
+        ),
+        of_rounds(f"{many}, sidecar", rounds.texts_per_s("sidecar"), "texts/s"),
+        of_rounds(f"{many}, sidecar / naive endpoint", rounds.ratio("sidecar", "naive"), "ratio"),
+        of_rounds(f"{many}, p95, naive endpoint", rounds.p95_ms("naive"), "ms", is_baseline=True),
+        of_rounds(f"{many}, p95, sidecar", rounds.p95_ms("sidecar"), "ms"),
+        of_rounds(f"device alone, {MAX_VIEWS} texts at once / one", device_gain, "ratio"),
+        of_rounds(f"{many} / one client, sidecar", gain, "ratio"),
+        of_rounds(f"{many} / one client, of what the device gains", divided(gain, device_gain), "ratio", target),
+        of_rounds(f"{many}, of the device's own texts/s", rounds.ratio("sidecar", "device"), "ratio", target),
+        of_rounds(f"{many}, sidecar, BATCH_MAX_VIEWS {DEFAULT_MAX_VIEWS}", rounds.texts_per_s("default"), "texts/s"),
+        of_rounds(
             f"{many} / one client, of what the device gains, BATCH_MAX_VIEWS {DEFAULT_MAX_VIEWS}",
-            default_gain / rounds.ratio("device, default", "device, one"),
+            divided(default_gain, rounds.ratio("device, default", "device, one")),
             "ratio",
         ),
     ]
@@ -127,7 +131,7 @@ async def measure_windows(bench: Bench, scale: Scale) -> list[Figure]:
             measures[name] = partial(_run_clients, server.port, CLIENTS, scale.round_s / 2)
         servers.enter_context(client_core(bench))
         rounds = await measure_in_rounds(measures, 2 * scale.rounds)
-    return [Figure(name, rounds.texts_per_s(name), "texts/s") for name in measures]
+    return [of_rounds(name, rounds.texts_per_s(name), "texts/s") for name in measures]
 
 
 async def _run_clients(port: int, clients: int, seconds: float) -> Speed:

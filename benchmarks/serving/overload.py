@@ -16,6 +16,8 @@ from sidecar.batching.encoder import Encoder
 from sidecar.settings import MIB
 
 TIMES_CAPACITY = 10
+BLOCKS = 20
+_T_95 = 2.101  # the quantile of Student's distribution with BLOCKS - 2 degrees of freedom
 _CAPACITY_S = 0.5
 _CACHE_BYTES = MIB  # full within seconds; the default size would keep filling, and look like a leak
 # Open from the start: the server keeps 15 KiB for each, which would look like a leak if they came one by one.
@@ -79,10 +81,30 @@ def _figures(load: Load, capacity: float, bench: Bench) -> list[Figure]:
 
 
 def _memory(resident: Sequence[tuple[float, float]], bench: Bench) -> list[Figure]:
-    """Resident memory at the end, and its slope by least squares over the settled part of the run."""
-    seconds, mib = np.array(resident).T
-    slope = float(np.polyfit(seconds - seconds[0], mib, 1)[0]) * 60
+    """Resident memory at the end, and its growth over the settled part of the run."""
+    growth, interval = fit_growth(resident)
     return [
-        Figure("overload, resident memory of the server", float(mib[-1]), "MiB"),
-        Figure("overload, its growth", slope, "MiB/min", "<= 2" if bench.is_timed else None),
+        Figure("overload, resident memory of the server", resident[-1][1], "MiB"),
+        Figure(
+            "overload, growth of resident memory",
+            growth,
+            "MiB/min",
+            "<= 0" if bench.is_timed else None,
+            interval=interval,
+        ),
     ]
+
+
+def fit_growth(resident: Sequence[tuple[float, float]]) -> tuple[float, tuple[float, float]]:
+    """Slope in MiB a minute of (seconds, MiB), by least squares, and its confidence interval of 95 %.
+
+    The line is fitted to the means of BLOCKS blocks: memory grows in steps, so samples a second apart are not
+    independent, and the interval of a line through all of them would be too narrow.
+    """
+    blocks = [block.mean(axis=0) for block in np.array_split(np.array(resident), BLOCKS) if len(block)]
+    seconds, mib = np.array(blocks).T
+    minutes = (seconds - seconds.mean()) / 60
+    slope = float(minutes @ mib / (minutes @ minutes))
+    rest = mib - mib.mean() - slope * minutes
+    error = float(np.sqrt(rest @ rest / (len(blocks) - 2) / (minutes @ minutes))) if len(blocks) > 2 else float("inf")
+    return slope, (slope - _T_95 * error, slope + _T_95 * error)
