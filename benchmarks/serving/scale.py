@@ -36,13 +36,13 @@ class Scale:
 
 
 DEMO = Scale(
-    rounds=5, round_s=1.5, overhead_calls=50, mixed_s=4.0, flood_s=4.0, overload=Overload(8.0, max_views=16, texts=16)
+    rounds=5, round_s=1.0, overhead_calls=50, mixed_s=2.0, flood_s=4.0, overload=Overload(8.0, max_views=16, texts=16)
 )
 FULL = Scale(
     rounds=5,
     round_s=1.5,
     overhead_calls=150,
-    mixed_s=5.0,
+    mixed_s=4.0,
     flood_s=6.0,
     overload=Overload(60.0, max_views=2),
     windows_ms=(0, 10, 20),
