@@ -5,8 +5,7 @@ python -m benchmarks.tables
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ _BEGIN, _END = "<!-- Written by `python -m benchmarks.tables`: begin -->\n", "<!
 
 def sections(report: Report) -> str:
     """The text between the marks of the page: a section per group."""
-    return "".join(_section(group, parts) for group, parts in _by_group(report))
+    return _summary(report) + "".join(_section(group, parts) for group, parts in _by_group(report))
 
 
 def pictures(report: Report) -> dict[str, str]:
@@ -33,20 +32,31 @@ def pictures(report: Report) -> dict[str, str]:
     return {group.file_name: _picture(group, parts) for group, parts in _by_group(report)}
 
 
-def _by_group(report: Report) -> Iterable[tuple[Group, Sequence[Measured]]]:
+def _by_group(report: Report) -> Iterable[tuple[Group, Mapping[str, Measured]]]:
     measured = [part for part in PARTS if part.name in report and _shown(report[part.name])]
     for group in Group:
-        if parts := [report[part.name] for part in measured if part.group is group]:
+        if parts := {part.name: report[part.name] for part in measured if part.group is group}:
             yield group, parts
+
+
+def _summary(report: Report) -> str:
+    with_target = [
+        figure for _, parts in _by_group(report) for part in parts.values() for figure in _shown(part) if figure.target
+    ]
+    missed = [figure.name for figure in with_target if not figure.met]
+    met = f"{len(with_target) - len(missed)} of {len(with_target)} targets are met."
+    return f"\n{met}" + (f" Not met: {'; '.join(missed)}." if missed else "") + "\n"
 
 
 def _shown(part: Measured) -> list[Figure]:
     return [figure for figure in part.figures if not figure.is_detail]
 
 
-def _section(group: Group, parts: Sequence[Measured]) -> str:
-    figures = [figure for part in parts for figure in _shown(part)]
-    machines = [name for name, _ in groupby(_machine(part.hardware) for part in parts)]
+def _section(group: Group, parts: Mapping[str, Measured]) -> str:
+    figures = [figure for part in parts.values() for figure in _shown(part)]
+    machines = dict.fromkeys(_machine(part.hardware) for part in parts.values())
+    took_s = sum(part.took_s for part in parts.values())
+    again = f'`make bench ARGS="{" ".join(parts)}"`'
     return f"""
 ## {group.heading}
 
@@ -55,7 +65,7 @@ def _section(group: Group, parts: Sequence[Measured]) -> str:
 | | Median | Rounds | Target | |
 |---|---|---|---|---|
 {"".join(map(_row, figures))}
-Measured on {"; ".join(dict.fromkeys(machines))}.
+Measured on {"; ".join(machines)}. Again: {again}{f", {took_s / 60:.0f} min" if took_s > 30 else ""}.
 """
 
 
@@ -90,10 +100,10 @@ def _verdict(figure: Figure) -> str:
     return f"**not met**: {LIMITS[figure.name]}" if figure.name in LIMITS else "**not met**"
 
 
-def _picture(group: Group, parts: Sequence[Measured]) -> str:
+def _picture(group: Group, parts: Mapping[str, Measured]) -> str:
     """A panel per part and unit, since only values of one part were measured beside each other."""
     panels: list[Panel] = []
-    for part in parts:
+    for part in parts.values():
         by_unit: dict[str, list[Figure]] = {}
         for figure in _shown(part):
             by_unit.setdefault(figure.unit, []).append(figure)

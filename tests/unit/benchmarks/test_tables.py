@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from benchmarks.figure import Figure
 from benchmarks.report import Measured, read_report
 from benchmarks.tables import ASSETS, PAGE, pictures, sections
@@ -27,12 +29,23 @@ def test_a_figure_that_misses_its_target_says_so_beside_its_spread() -> None:
     assert "| lag | 30.2 ms | 29 … 41.5 of 3 | ≤ 25 | **not met** |" in page(LAG)
 
 
+def test_the_page_begins_with_the_targets_that_are_missed() -> None:
+    met = replace(LAG, name="idle", target="<= 40")
+    assert page(LAG, met).startswith("\n1 of 2 targets are met. Not met: lag.\n")
+    assert page(met).startswith("\n1 of 1 targets are met.\n")
+
+
+def test_what_limits_a_missed_figure_stands_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.tables.LIMITS", {"lag": "the poll interval"})
+    assert "| **not met**: the poll interval |" in page(LAG)
+
+
 def test_a_figure_that_was_measured_once_says_so() -> None:
     assert "| lag | 30.2 ms | once |" in page(replace(LAG, rounds=()))
 
 
 def test_the_page_names_the_machine_and_whether_others_used_it() -> None:
-    assert "two cores (a CPU), no GPU, Postgres 18.4." in page(LAG)
+    assert "Measured on two cores (a CPU), no GPU, Postgres 18.4." in page(LAG)
     busy = sections({"lag": Measured({**HARDWARE, "load": 3.2}, 1, full=False, figures=[LAG])})
     assert "while others used it (load 3.2 before the run)" in busy
 
