@@ -71,7 +71,7 @@ COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0021', '…' $$;
+    AS $$ select '0022', '…' $$;
 
 COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of the sidecar''s tables, and a digest of the installed functions and views.';
 
@@ -113,7 +113,7 @@ declare
     old record;
 begin
     select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null for share;
-    if not found or not sidecar_internal.has_old_triggers(w) or sidecar_internal.structure_fault(w) is not null then
+    if not found or not sidecar_internal.has_old_triggers(w) or sidecar_internal.structure_fault_v2(w) is not null then
         return false;
     end if;
     perform sidecar_internal.create_triggers(w);
@@ -208,10 +208,11 @@ declare
     former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
     w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     ext text := quote_ident(sidecar_internal.vector_schema());
-    type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    compared constant record := sidecar_internal.compared_type(w);
+    type text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     vector_table constant regclass := coalesce(w.companion, w.relation);
     vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
-    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case when compared.is_cast then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
         raise exception 'k is %', coalesce(search.k::text, 'NULL')
@@ -313,7 +314,7 @@ end $$;
 
 COMMENT ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) IS 'Limits a watch, all watches of a table, or all watches to a number of rows per second, over all sidecars together. NULL removes the limit. Returns how many watches it changed.';
 
-CREATE FUNCTION sidecar_internal.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass, unreadable bigint, outdated bigint, retrying bigint, health text)
+CREATE FUNCTION sidecar_internal.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass, unreadable bigint, outdated bigint, retrying bigint, health text, storage text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
@@ -333,7 +334,7 @@ begin
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
         relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
         fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
-        rows_per_s := w.rows_per_s; companion_view := w.companion_view;
+        rows_per_s := w.rows_per_s; companion_view := w.companion_view; storage := w.storage;
         begin
             rows := null; query := null; estimated := false;
             if exists (select from pg_class c where c.oid = w.relation) then
@@ -406,8 +407,9 @@ CREATE VIEW sidecar.status AS
     unreadable,
     outdated,
     retrying,
-    health
-   FROM sidecar_internal.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view, unreadable, outdated, retrying, health);
+    health,
+    storage
+   FROM sidecar_internal.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view, unreadable, outdated, retrying, health, storage);
 
 COMMENT ON VIEW sidecar.status IS 'Active watches: state, progress, index and query of each. Numbers of large tables are estimates; see sidecar.status_exact.';
 
@@ -450,6 +452,8 @@ COMMENT ON COLUMN sidecar.status.outdated IS 'Of the embedded rows, those that a
 COMMENT ON COLUMN sidecar.status.retrying IS 'Of the failed rows, those that are pending: they changed, or were retried.';
 
 COMMENT ON COLUMN sidecar.status.health IS 'problem (rows are not embedded until someone acts), warning (rows failed, the watch is paused, or its index cannot be built), working or ok.';
+
+COMMENT ON COLUMN sidecar.status.storage IS 'The type that the vectors are stored as: vector (4 bytes a number) or halfvec (2 bytes).';
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE plpgsql STABLE
@@ -592,7 +596,7 @@ end $$;
 
 COMMENT ON PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text, IN timeout_ms integer) IS 'Waits until the vector of a row is that of its present content. Call it after COMMIT. Raises SC001 after timeout_ms, SC002 if the row cannot be embedded, 02000 if there is no such row.';
 
-CREATE FUNCTION sidecar.watch(relation regclass, source text[], target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
+CREATE FUNCTION sidecar.watch(relation regclass, source text[], target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[], storage text DEFAULT NULL::text) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -605,13 +609,13 @@ begin
     perform sidecar_internal.follow_changes(relation, target);
     wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
-    wanted.expose := expose;
+    wanted.expose := expose; wanted.storage := storage;
     wanted := sidecar_internal.checked_watch(wanted, companion_name);
     for attempt in 1 .. limits.tries loop
         begin
             made := sidecar_internal.try_watch(wanted, companion_name, replace, limits);
             perform set_config('lock_timeout', limits.own, true);
-            return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
+            return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose, storage));
         exception when lock_not_available then
             null; -- The try is undone, and the user's table is unlocked.
         end;
@@ -619,16 +623,16 @@ begin
     perform sidecar_internal.raise_in_use(relation, wanted.companion, (sidecar_internal.find_watch(relation, wanted.target)).id, limits.own, limits.began);
 end $$;
 
-COMMENT ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) IS 'Keeps a vector of one or more source columns up to date, in a column of the table or in a companion table, for present rows and for each change from now on. Returns the number of the watch. Repeating the call changes nothing but repairs what is missing; replace => true changes a watch.';
+COMMENT ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[], storage text) IS 'Keeps a vector of one or more source columns up to date, in a column of the table or in a companion table, for present rows and for each change from now on. Returns the number of the watch. Repeating the call changes nothing but repairs what is missing; replace => true changes a watch.';
 
-CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[]) RETURNS integer
+CREATE FUNCTION sidecar.watch(relation regclass, source text, target text DEFAULT NULL::text, kind text DEFAULT NULL::text, companion text DEFAULT NULL::text, dimensions integer DEFAULT 1152, model text DEFAULT NULL::text, index text DEFAULT 'halfvec'::text, replace boolean DEFAULT false, expose text[] DEFAULT '{}'::text[], storage text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace, expose);
+    select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace, expose, storage);
 $$;
 
-COMMENT ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) IS 'As sidecar.watch with an array of source columns, for one source column.';
+COMMENT ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[], storage text) IS 'As sidecar.watch with an array of source columns, for one source column.';
 
 CREATE FUNCTION sidecar_internal.activate_queue(watch_id integer) RETURNS boolean
     LANGUAGE plpgsql
@@ -666,6 +670,7 @@ CREATE TABLE sidecar_internal.watches (
     moved_fingerprint text,
     rows_per_s double precision,
     expose text[] DEFAULT '{}'::text[] NOT NULL,
+    storage text DEFAULT 'vector'::text NOT NULL,
     CONSTRAINT watches_check CHECK (((cardinality(key_columns) >= 1) AND (cardinality(key_columns) = cardinality(key_types)))),
     CONSTRAINT watches_check1 CHECK (((kind = 'text'::text) OR (cardinality(source) = 1))),
     CONSTRAINT watches_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
@@ -673,7 +678,8 @@ CREATE TABLE sidecar_internal.watches (
     CONSTRAINT watches_index_kind_check CHECK ((index_kind = ANY (ARRAY['halfvec'::text, 'vector'::text, 'none'::text]))),
     CONSTRAINT watches_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'image'::text]))),
     CONSTRAINT watches_rows_per_s_check CHECK ((rows_per_s > (0)::double precision)),
-    CONSTRAINT watches_source_check CHECK ((cardinality(source) >= 1))
+    CONSTRAINT watches_source_check CHECK ((cardinality(source) >= 1)),
+    CONSTRAINT watches_storage_check CHECK ((storage = ANY (ARRAY['vector'::text, 'halfvec'::text])))
 );
 
 CREATE FUNCTION sidecar_internal.add_target(w sidecar_internal.watches) RETURNS void
@@ -681,7 +687,7 @@ CREATE FUNCTION sidecar_internal.add_target(w sidecar_internal.watches) RETURNS 
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    execute format('alter table %s add column %I %I.vector(%s)', w.relation, w.target, sidecar_internal.vector_schema(), w.dimensions);
+    execute format('alter table %s add column %I %s(%s)', w.relation, w.target, sidecar_internal.stored_type(w), w.dimensions);
 end $$;
 
 CREATE FUNCTION sidecar_internal.advice_on(reason text) RETURNS text
@@ -718,6 +724,18 @@ CREATE FUNCTION sidecar_internal.advise_on_model(w sidecar_internal.watches) RET
         where s.seen_at > clock_timestamp() - interval '30 s'
         order by s.dimensions <> w.dimensions, s.started_at limit 1
 $$;
+
+CREATE FUNCTION sidecar_internal.advise_on_storage(w sidecar_internal.watches, present text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format(case when exists (select from sidecar_internal.watches x
+                                    where x.relation = w.relation and x.target = w.target and x.unwatched_at is null)
+        then 'Leave storage out to keep %1$s. To change it, name a new table: sidecar.watch(..., companion => ''some_table'', storage => ''%2$s'', '
+             'replace => true) copies the vectors there; none is computed again.'
+        else 'Say storage => ''%1$s'', or run: alter table %3$s alter column %4$I type %5$s(%6$s);' end,
+        present, w.storage, coalesce(w.companion, w.relation), w.target, sidecar_internal.stored_type(w), w.dimensions);
+$_$;
 
 CREATE FUNCTION sidecar_internal.apply_renames(w sidecar_internal.watches, present sidecar_internal.watches) RETURNS boolean
     LANGUAGE plpgsql
@@ -843,10 +861,12 @@ begin
     end if;
     perform from pg_attribute a
         where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped and a.attgenerated = ''
-          and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype and a.atttypmod = w.dimensions;
+          and sidecar_internal.storage_of(w.companion, w.target) = w.storage and a.atttypmod = w.dimensions;
     if not found then
-        raise exception 'companion table % has no column % of type vector(%)', w.companion, quote_literal(w.target), w.dimensions
-            using errcode = 'datatype_mismatch', hint = made;
+        raise exception 'companion table % has no column % of type %(%)', w.companion, quote_literal(w.target), w.storage, w.dimensions
+            using errcode = 'datatype_mismatch',
+                  hint = case when sidecar_internal.storage_of(w.companion, w.target) <> w.storage
+                              then sidecar_internal.advise_on_storage(w, sidecar_internal.storage_of(w.companion, w.target)) else made end;
     end if;
     select a.attname into other_column from pg_attribute a
         where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped
@@ -939,7 +959,7 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text) RETURNS void
+CREATE FUNCTION sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text, storage text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -952,6 +972,12 @@ begin
     elsif coalesce(index_kind, '') not in ('halfvec', 'vector', 'none') then
         raise exception 'index is %', coalesce(quote_literal(index_kind), 'NULL') using errcode = 'invalid_parameter_value',
             hint = 'index is ''halfvec'' (default: a third of the size, same recall), ''vector'' or ''none''.';
+    elsif coalesce(storage, 'vector') not in ('vector', 'halfvec') then
+        raise exception 'storage is %', quote_literal(storage) using errcode = 'invalid_parameter_value',
+            hint = 'storage is ''vector'' (default: 4 bytes a number) or ''halfvec'' (2 bytes).';
+    elsif storage = 'halfvec' and index_kind = 'vector' then
+        raise exception 'storage is ''halfvec'', but index is ''vector''' using errcode = 'invalid_parameter_value',
+            hint = 'Say index => ''halfvec'', which indexes the stored vectors as they are, or ''none''.';
     elsif dimensions > most then
         raise exception 'an HNSW index on % takes at most % dimensions, not %', index_kind, most, dimensions
             using errcode = 'invalid_parameter_value', hint = 'Say index => ''none'', or ''halfvec'' for up to 4000.';
@@ -1088,14 +1114,16 @@ begin
     perform sidecar_internal.check_key_types(wanted.relation);
     wanted.kind := sidecar_internal.kind_of_source(wanted.relation, wanted.source, wanted.kind);
     wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
-    perform sidecar_internal.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind);
+    wanted.companion := to_regclass(companion_name);
+    wanted.storage := coalesce(wanted.storage, sidecar_internal.default_storage(wanted, companion_name));
+    perform sidecar_internal.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind, wanted.storage);
     wanted.expose := coalesce(wanted.expose, '{}');
     perform sidecar_internal.check_exposed(wanted.relation, wanted.expose);
-    wanted.companion := to_regclass(companion_name);
     if wanted.companion is not null then
         perform sidecar_internal.check_companion(wanted);
     elsif companion_name is null then
         perform sidecar_internal.check_target_row(wanted);
+        perform sidecar_internal.target_is_missing(wanted) where sidecar_internal.storage_of(wanted.relation, wanted.target) <> wanted.storage;
     elsif wanted.target = any (wanted.key_columns) then
         raise exception 'target % is a key column, which the companion has too', quote_literal(wanted.target)
             using errcode = 'invalid_parameter_value', hint = 'Name a column of its own for the vector.';
@@ -1162,6 +1190,13 @@ CREATE FUNCTION sidecar_internal.companion_values(w sidecar_internal.watches, ro
         left join pg_type t on t.oid = a.atttypid;
 $_$;
 
+CREATE FUNCTION sidecar_internal.compared_type(w sidecar_internal.watches, OUT name text, OUT is_cast boolean) RETURNS record
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case w.index_kind when 'none' then w.storage else w.index_kind end, w.index_kind not in ('none', w.storage);
+$$;
+
 CREATE FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, OUT looked bigint, OUT foreign_vectors bigint) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1172,14 +1207,14 @@ declare
     rows bigint := greatest((sidecar_internal.count_rows(vector_table, false)).n, 1);
     ext text := quote_ident(sidecar_internal.vector_schema());
 begin
-    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar_internal.exactly(null::%1$s.vector, h.%2$I)) <> $2
-                               or sha256(%1$s.vector_send(sidecar_internal.exactly(null::%1$s.vector, h.%2$I))) is distinct from l.vector_digest)
+    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar_internal.exactly(null::%9$s, h.%2$I)) <> $2
+                               or sha256(%9$s_send(sidecar_internal.exactly(null::%9$s, h.%2$I))) is distinct from l.vector_digest)
                            and not exists (select from %8$s where %4$s))
                     from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
                     left join sidecar_internal.ledger_%3$s l on %7$s',
         ext, w.target, w.id, sidecar_internal.for_each_key(w.key_columns, vector_key, 'e.k%1$s = %3$s', ' and '), vector_table,
-        least(100, 200.0 * at_most / rows), sidecar_internal.for_each_key(w.key_columns, vector_key, 'l.k%1$s = %3$s', ' and '), sidecar_internal.pending_of(w))
-        into looked, foreign_vectors using at_most, w.dimensions;
+        least(100, 200.0 * at_most / rows), sidecar_internal.for_each_key(w.key_columns, vector_key, 'l.k%1$s = %3$s', ' and '), sidecar_internal.pending_of(w),
+        format('%s.%s', ext, w.storage)) into looked, foreign_vectors using at_most, w.dimensions;
 end $_$;
 
 CREATE FUNCTION sidecar_internal.count_leaf_indexes(w sidecar_internal.watches, OUT leaves bigint, OUT built bigint) RETURNS record
@@ -1367,8 +1402,8 @@ CREATE FUNCTION sidecar_internal.create_companion(w sidecar_internal.watches, na
 declare
     key record := sidecar_internal.primary_key_of(w.relation);
 begin
-    execute format('create table %s (%s, %I %I.vector(%s) not null, primary key (%s))', name,
-        sidecar_internal.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar_internal.vector_schema(), w.dimensions,
+    execute format('create table %s (%s, %I %s(%s) not null, primary key (%s))', name,
+        sidecar_internal.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar_internal.stored_type(w), w.dimensions,
         sidecar_internal.for_each_key(key.columns, null, '%2$I'));
     perform sidecar_internal.check_relation(to_regclass(name));  -- rejects a name in a temporary schema, or in ours
     perform sidecar_internal.grant_like(w.relation, to_regclass(name));
@@ -1635,6 +1670,14 @@ begin
                sidecar_internal.difference(coalesce(w.companion, w.relation), '{}', array[w.target])), 'row(''force'')');
 end $$;
 
+CREATE FUNCTION sidecar_internal.default_storage(w sidecar_internal.watches, companion_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(sidecar_internal.storage_of(case when companion_name is null then w.relation else w.companion end, w.target),
+                    (sidecar_internal.find_watch(w.relation, w.target)).storage, 'vector');
+$$;
+
 CREATE FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1839,8 +1882,7 @@ begin
     perform sidecar_internal.revoke_table(w);
     -- The OID of a companion that was dropped before a dump may belong to another table after the restore.
     if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
-            and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
-                                                and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype)) then
+            and (w.companion is null or sidecar_internal.storage_of(w.companion, w.target) is not null) then
         perform sidecar_internal.drop_target(w, limits);
     end if;
     perform sidecar_internal.drop_queue(w.id, keep_ledger => is_there and not drop_target);
@@ -1948,7 +1990,7 @@ CREATE FUNCTION sidecar_internal.fault_of(w sidecar_internal.watches) RETURNS te
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    fault text := sidecar_internal.structure_fault(w);
+    fault text := sidecar_internal.structure_fault_v2(w);
 begin
     if fault = 'the table is gone' then
         return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
@@ -2478,9 +2520,10 @@ declare
     vector text := format(case when w.companion is null then 't.%I' else 'e.%I' end, w.target);
     keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
     key_columns constant text := sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
-    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    compared constant record := sidecar_internal.compared_type(w);
+    type constant text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
-                                     case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+                                     case when compared.is_cast then '::' || type else '' end, ext, type);
     near constant text := format('select %s, %s as distance from %s where %s is not null and $1 is not null%s
                                   order by distance fetch first ($3) rows with ties', key_columns, distance, tables, vector, condition);
     matching constant text := format('select %1$s, ts_rank_cd(%2$s, $2) as relevance from %3$s t where %2$s @@ $2%4$s
@@ -2579,9 +2622,8 @@ CREATE FUNCTION sidecar_internal.index_steps(w sidecar_internal.watches) RETURNS
 declare
     top constant regclass := coalesce(w.companion, w.relation);
     ext constant text := quote_ident(sidecar_internal.vector_schema());
-    key constant text := case w.index_kind
-        when 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext)
-        when 'vector' then format('(%I %s.vector_cosine_ops)', w.target, ext) end;
+    key constant text := case when w.index_kind = w.storage then format('(%I %s.%s_cosine_ops)', w.target, ext, w.storage)
+        when w.index_kind = 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext) end;
     indexes jsonb := '{}';  -- table -> its index, quoted
     t record;
     i record;
@@ -2698,7 +2740,7 @@ CREATE FUNCTION sidecar_internal.is_intact(w sidecar_internal.watches, key_colum
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar_internal.structure_fault(w) is null
+    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar_internal.structure_fault_v2(w) is null
         and w.broken is null and not exists (select from sidecar_internal.breakages b where b.watch_id = w.id) and sidecar_internal.triggers_fit(w);
 $$;
 
@@ -2725,8 +2767,8 @@ CREATE FUNCTION sidecar_internal.is_same_watch(a sidecar_internal.watches, b sid
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion)
-        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion);
+    select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion, a.storage)
+        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion, b.storage);
 $$;
 
 CREATE FUNCTION sidecar_internal.is_subscribed(relation regclass) RETURNS boolean
@@ -2890,7 +2932,7 @@ CREATE FUNCTION sidecar_internal.lost_target_statement(w sidecar_internal.watche
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select format('alter table %s add column %I %I.vector(%s)', w.companion, w.target, sidecar_internal.vector_schema(), w.dimensions);
+    select format('alter table %s add column %I %s(%s)', w.companion, w.target, sidecar_internal.stored_type(w), w.dimensions);
 $$;
 
 CREATE FUNCTION sidecar_internal.mark_asleep(asleep integer[], for_s double precision, awake integer[]) RETURNS void
@@ -2940,29 +2982,33 @@ declare
     looked_at bigint := 0;
     last_place tid;
     to_row boolean;
+    former_type text;
+    stored text;
 begin
     select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null for share;
     to_row := w.companion is null;
+    former_type := format('%I.%I', sidecar_internal.vector_schema(), sidecar_internal.storage_of(w.moved_from, w.target));
+    stored := sidecar_internal.stored_type(w);
     perform set_config('sidecar.writer', 'on', true);
     -- Nothing is copied if the watch wants another model by now, or the former table of the vectors is gone.
     if to_regclass(format('sidecar_internal.former_%s', w.id)) is not null
-            and exists (select from pg_attribute a where a.attrelid = w.moved_from and a.attname = w.target and not a.attisdropped)
+            and sidecar_internal.storage_of(w.moved_from, w.target) is not null
             and w.fingerprint = w.moved_fingerprint then
         execute format($sql$
             with page as (
                 delete from sidecar_internal.former_%1$s f
                 where f.ctid = any (array(select x.ctid from sidecar_internal.former_%1$s x where x.ctid > $2 limit $1)) returning f.ctid as place, f.*
             ), found as materialized (
-                select p.*, sidecar_internal.exactly(null::%7$I.vector, h.%2$I) as vector from page p join %3$s t on %5$s join %4$s h on %6$s
-                where sha256(%7$I.vector_send(sidecar_internal.exactly(null::%7$I.vector, h.%2$I))) = p.vector_digest %8$s
+                select p.*, sidecar_internal.exactly(null::%7$s, h.%2$I)::%11$s as vector from page p join %3$s t on %5$s join %4$s h on %6$s
+                where sha256(%7$s_send(sidecar_internal.exactly(null::%7$s, h.%2$I))) = p.vector_digest %8$s
             ), recorded as (
                 insert into sidecar_internal.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at)
-                select %9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at from found order by %9$s
+                select %9$s, gen, content_hash, %12$s, truncated, unreadable, embedded_at from found order by %9$s
                 on conflict (%9$s) do nothing returning %9$s
             ), written as (%10$s)
             select count(*), max(place) from page
         $sql$, w.id, w.target, w.relation, w.moved_from, sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = p.k%1$s', ' and '),
-            sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.moved_from, 'h'), '%3$s = p.k%1$s', ' and '), sidecar_internal.vector_schema(),
+            sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.moved_from, 'h'), '%3$s = p.k%1$s', ' and '), former_type,
             case when to_row then 'for no key update of t skip locked' else '' end, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
             case when to_row then
                 format('update %s t set %2$I = sidecar_internal.exactly(t.%2$I, f.vector) from found f join recorded r using (%3$s) where %4$s', w.relation, w.target,
@@ -2972,7 +3018,7 @@ begin
                        'join recorded r using (%4$s) on conflict (%2$s) do update set %3$I = excluded.%3$I', w.companion,
                        sidecar_internal.for_each_key(w.key_columns, null, '%2$I'), w.target, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
                        sidecar_internal.companion_values(w, 'f'))
-            end) into looked_at, last_place
+            end, stored, case when stored = former_type then 'vector_digest' else format('sha256(%s_send(vector))', stored) end) into looked_at, last_place
             using max_rows, coalesce((select s.last_key[1]::tid from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
         -- Remembers where the page ended: from the start, each page would step over all rows that earlier pages deleted.
         update sidecar_internal.scans s set last_key = array[last_place::text]
@@ -3253,9 +3299,7 @@ declare
     vectors record;
 begin
     select a.attnum, c.relkind into vectors from pg_attribute a join pg_class c on c.oid = a.attrelid
-        where a.attrelid = home and a.attname = w.target and not a.attisdropped
-          and a.atttypid = (select t.oid from pg_type t join pg_extension e on e.extname = 'vector' and e.extnamespace = t.typnamespace
-                            where t.typname = 'vector');
+        where a.attrelid = home and a.attname = w.target and not a.attisdropped and sidecar_internal.storage_of(home, w.target) is not null;
     if not found then
         return;
     end if;
@@ -3595,7 +3639,8 @@ CREATE FUNCTION sidecar_internal.save_watch(wanted sidecar_internal.watches, for
 declare
     saved sidecar_internal.watches;
     other sidecar_internal.watches;
-    fits boolean := (former.kind, former.dimensions) = (wanted.kind, wanted.dimensions);
+    fits boolean := (former.kind, former.dimensions) = (wanted.kind, wanted.dimensions)
+                    and (former.storage = wanted.storage or former.companion is distinct from wanted.companion);
 begin
     select * into other from sidecar_internal.watches w
         where w.id is distinct from former.id and coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation)
@@ -3608,9 +3653,9 @@ begin
     end if;
     if former.id is null then
         insert into sidecar_internal.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
-                                     model, expose)
+                                     model, expose, storage)
             values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
-                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose)
+                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose, wanted.storage)
             returning * into saved;
         perform sidecar_internal.drop_queue(saved.id, keep_ledger => false); -- left by a watch with this id whose row was not restored
         return saved;
@@ -3622,7 +3667,7 @@ begin
     update sidecar_internal.watches w
         set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
             companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
-            expose = wanted.expose, unwatched_at = null, created_at = now(),
+            expose = wanted.expose, storage = wanted.storage, unwatched_at = null, created_at = now(),
             truncated_gen = nextval('sidecar_internal.generation'), paused = former.paused and former.unwatched_at is null,
             fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
             encoder = case when former.dimensions = wanted.dimensions then w.encoder end
@@ -3667,8 +3712,9 @@ CREATE FUNCTION sidecar_internal.search_exposed_statement(w sidecar_internal.wat
     AS $_$
 declare
     ext constant text := quote_ident(sidecar_internal.vector_schema());
-    vector constant text := format('sidecar_internal.exactly(null::%s.vector, h.%I)', ext, w.target);
-    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    vector constant text := format('sidecar_internal.exactly(null::%s, h.%I)', sidecar_internal.stored_type(w), w.target);
+    compared constant record := sidecar_internal.compared_type(w);
+    type constant text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     tables constant text := case when w.companion is null then format('%s h', w.relation)
         else format('%s h join %s t on %s', w.companion, w.relation, sidecar_internal.for_each_key(
              sidecar_internal.exact_keys(w, w.companion, 'h'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
@@ -3688,17 +3734,17 @@ begin
             select %1$s, %2$s as vector%3$s, %4$s as document from %5$s where %2$s is not null%6$s
             order by %2$s%7$s operator(%8$s.<=>) $1::%9$s limit $2
         )
-        select json_build_object(%10$s), (n.vector operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
+        select json_build_object(%10$s), (n.vector%13$s operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
         from nearest n order by distance, %12$s',
         sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
         (select string_agg(format(', %s as c%s', sidecar_internal.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
         case when cardinality(document) > 0 then
             format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
-        tables, condition, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type,
+        tables, condition, case when compared.is_cast then '::' || type else '' end, ext, type,
         sidecar_internal.key_fields(w, 'n'),
         case when shown is null then '''{}''::json'
              else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
-        sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'));
+        sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'), case w.storage when 'vector' then '' else format('::%s.vector', ext) end);
 end $_$;
 
 CREATE FUNCTION sidecar_internal.search_statement(w sidecar_internal.watches) RETURNS text
@@ -3708,10 +3754,10 @@ CREATE FUNCTION sidecar_internal.search_statement(w sidecar_internal.watches) RE
 declare
     ext text := quote_ident(sidecar_internal.vector_schema());
     type text := case when ext <> 'public' then ext || '.' else '' end
-                 || case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end || format('(%s)', w.dimensions);
+                 || format('%s(%s)', (sidecar_internal.compared_type(w)).name, w.dimensions);
     operator text := case when ext <> 'public' then format('operator(%s.<=>)', ext) else '<=>' end;
     distance text := format('%s%I%s %s $1::%s', case when w.companion is not null then 'e.' else '' end, w.target,
-                            case w.index_kind when 'halfvec' then '::' || type else '' end, operator, type);
+                            case when (sidecar_internal.compared_type(w)).is_cast then '::' || type else '' end, operator, type);
 begin
     if w.companion is null then
         return format('select * from %s order by %s limit 10', w.relation, distance);
@@ -3965,7 +4011,32 @@ CREATE FUNCTION sidecar_internal.state_of_watch(watch_id integer) RETURNS text
     select sidecar_internal.state_of(w, 1) from sidecar_internal.watches w where w.id = watch_id;
 $$;
 
+CREATE FUNCTION sidecar_internal.storage_of(relation regclass, column_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select t.typname::text from pg_attribute a
+        join pg_type t on t.oid = a.atttypid and t.typname in ('vector', 'halfvec')
+        join pg_extension e on e.extname = 'vector' and e.extnamespace = t.typnamespace
+        where a.attrelid = storage_of.relation and a.attname = storage_of.column_name and not a.attisdropped;
+$$;
+
+CREATE FUNCTION sidecar_internal.stored_type(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('%I.%I', sidecar_internal.vector_schema(), w.storage);
+$$;
+
 CREATE FUNCTION sidecar_internal.structure_fault(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when w.storage <> 'vector' then format('its vectors are stored as %s, which takes a sidecar of a newer version', w.storage)
+           else sidecar_internal.structure_fault_v2(w) end;
+$$;
+
+CREATE FUNCTION sidecar_internal.structure_fault_v2(w sidecar_internal.watches) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -4005,8 +4076,8 @@ begin
                       array_to_string(w.source, ', '));
     elsif not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attname = w.target
                       and not a.attisdropped and a.attgenerated = '' and a.atttypmod in (w.dimensions, -1)
-                      and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype) then
-        return format('%s has no column %I of type vector(%s)', coalesce(w.companion, w.relation), w.target, w.dimensions);
+                      and sidecar_internal.storage_of(a.attrelid, a.attname) = w.storage) then
+        return format('%s has no column %I of type %s(%s)', coalesce(w.companion, w.relation), w.target, w.storage, w.dimensions);
     end if;
     return null;
 exception when invalid_table_definition or undefined_column or datatype_mismatch then
@@ -4041,24 +4112,28 @@ declare
     label text := format('%s.%I', w.relation, w.target);
     existing record;
 begin
-    select format_type(a.atttypid, a.atttypmod) as type, a.attnotnull, a.attgenerated, a.atttypid, a.atttypmod into existing
+    select format_type(a.atttypid, a.atttypmod) as type, a.attnotnull, a.attgenerated, a.atttypmod,
+           sidecar_internal.storage_of(w.relation, w.target) as storage into existing
         from pg_attribute a where a.attrelid = w.relation and a.attname = w.target and a.attnum > 0 and not a.attisdropped;
     if not found then
         return true;
     elsif w.target = any (w.key_columns) or existing.attgenerated <> '' then
         raise exception 'column % is part of the key or generated, so it cannot hold the vector', label
             using errcode = 'invalid_table_definition', hint = 'Name another target: a missing column is added.';
-    elsif existing.atttypid <> format('%I.vector', sidecar_internal.vector_schema())::regtype then
-        raise exception 'column % has type %, not vector(%)', label, existing.type, w.dimensions
+    elsif existing.storage is null then
+        raise exception 'column % has type %, not %(%)', label, existing.type, w.storage, w.dimensions
             using errcode = 'datatype_mismatch', hint = 'Name another target: a missing column is added with the right type.';
+    elsif existing.storage <> w.storage then
+        raise exception 'column % has type %, but the watch asks for storage ''%''', label, existing.type, w.storage
+            using errcode = 'datatype_mismatch', hint = sidecar_internal.advise_on_storage(w, existing.storage);
     elsif existing.atttypmod not in (w.dimensions, -1) then
         raise exception 'column % has type %, but the watch asks for % dimensions', label, existing.type, w.dimensions
             using errcode = 'datatype_mismatch', hint = format('Say dimensions => %s, or name another target.', existing.atttypmod);
-    elsif existing.atttypmod = -1 and w.index_kind = 'vector' then
-        raise exception 'column % has no dimensions, so it cannot have an HNSW index on vector', label
+    elsif existing.atttypmod = -1 and w.index_kind = w.storage then
+        raise exception 'column % has no dimensions, so it cannot have an HNSW index on %', label, w.index_kind
             using errcode = 'datatype_mismatch',
-                  hint = format('Run: alter table %s alter column %I type %I.vector(%s); or say index => ''halfvec''.',
-                                w.relation, w.target, sidecar_internal.vector_schema(), w.dimensions);
+                  hint = format('Run: alter table %s alter column %I type %s(%s); or say index => ''%s''.', w.relation, w.target,
+                                sidecar_internal.stored_type(w), w.dimensions, case w.storage when 'vector' then 'halfvec' else 'none' end);
     elsif existing.attnotnull then
         raise exception 'column % is NOT NULL, but a new row has no vector yet', label
             using errcode = 'invalid_table_definition',
@@ -4147,9 +4222,9 @@ begin
     if former.id is not null and former.unwatched_at is null then
         is_same := sidecar_internal.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
         if not replace and not (is_same and sidecar_internal.exposed_columns(former) = wanted.expose) then
-            raise exception '%.% is already watched, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
+            raise exception '%.% is already watched, with source %, companion %, dimensions %, model %, index %, storage %, expose %', wanted.relation,
                 quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
-                coalesce(former.model, 'any'), former.index_kind, former.expose
+                coalesce(former.model, 'any'), former.index_kind, former.storage, former.expose
                 using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
         elsif is_same and sidecar_internal.is_intact(former, wanted.key_columns, wanted.key_types) then
             former := sidecar_internal.change_exposure(former, wanted.expose);
@@ -4347,13 +4422,14 @@ CREATE FUNCTION sidecar_internal.watch_statement(w sidecar_internal.watches) RET
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L%s)',
+    select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L%s%s)',
                   w.relation, (select string_agg(quote_literal(c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)),
                   w.target, w.kind, case when w.companion is not null then coalesce(
                       (select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion),
                       (select format('%I.%I', n.nspname, left(c.relname || '_' || w.target, 63))
                        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.relation)) end,
-                  w.dimensions, w.model, w.index_kind, coalesce(', expose => array[' || (
+                  w.dimensions, w.model, w.index_kind, case when w.storage <> 'vector' then format(', storage => %L', w.storage) else '' end,
+                  coalesce(', expose => array[' || (
                       select string_agg(quote_literal(c), ', ' order by i)
                       from unnest(sidecar_internal.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;
@@ -4724,9 +4800,9 @@ REVOKE ALL ON FUNCTION sidecar.verify(relation regclass, target text) FROM PUBLI
 
 REVOKE ALL ON PROCEDURE sidecar.wait_embedded(IN relation regclass, IN key jsonb, IN target text, IN timeout_ms integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text[], target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[], storage text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.watch(relation regclass, source text, target text, kind text, companion text, dimensions integer, model text, index text, replace boolean, expose text[], storage text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.activate_queue(watch_id integer) FROM PUBLIC;
 
@@ -4735,6 +4811,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.add_target(w sidecar_internal.watches) F
 REVOKE ALL ON FUNCTION sidecar_internal.advice_on(reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.advise_on_model(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.advise_on_storage(w sidecar_internal.watches, present text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.apply_renames(w sidecar_internal.watches, present sidecar_internal.watches) FROM PUBLIC;
 
@@ -4756,7 +4834,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.check_key_types(relation regclass) FROM 
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_move_to(w sidecar_internal.watches, model text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text, storage text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_relation(relation regclass) FROM PUBLIC;
 
@@ -4779,6 +4857,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.companion_is_gone(w sidecar_internal.wat
 REVOKE ALL ON FUNCTION sidecar_internal.companion_name(relation regclass, companion text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.companion_values(w sidecar_internal.watches, row_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.compared_type(w sidecar_internal.watches, OUT name text, OUT is_cast boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, OUT looked bigint, OUT foreign_vectors bigint) FROM PUBLIC;
 
@@ -4811,6 +4891,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.create_trigger(w sidecar_internal.watche
 REVOKE ALL ON FUNCTION sidecar_internal.create_trigger_functions(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.create_triggers(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.default_storage(w sidecar_internal.watches, companion_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) FROM PUBLIC;
 
@@ -5072,7 +5154,13 @@ REVOKE ALL ON FUNCTION sidecar_internal.state_of_row(watch_id integer, key jsonb
 
 REVOKE ALL ON FUNCTION sidecar_internal.state_of_watch(watch_id integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.storage_of(relation regclass, column_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.stored_type(w sidecar_internal.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.structure_fault(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.structure_fault_v2(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.sync_companion(w sidecar_internal.watches) FROM PUBLIC;
 

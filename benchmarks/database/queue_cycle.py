@@ -84,7 +84,7 @@ async def _against_bare_write(url: str, rows: int, companion: bool) -> tuple[lis
     """rows/s of a bare write, of `complete`, and of the whole cycle around it."""
     _prepare(url, rows, companion)
     vectors = np.random.default_rng(0).standard_normal((BATCH, DIMENSIONS)).astype(np.float32)
-    packed = pack_vectors(list(vectors))
+    packed = pack_vectors(list(vectors), "vector")
     bare: list[_Batch] = []
     ours: list[_Batch] = []
     cycle: list[_Batch] = []

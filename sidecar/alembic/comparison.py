@@ -59,8 +59,11 @@ def _compare_table(
 
 
 def _is_same(connection: Connection, declared: Watch, schema: str, stored: StoredWatch) -> bool:
-    wanted = replace(declared, schema=schema, kind=declared.kind or stored.watch.kind, companion=stored.watch.companion)
-    return wanted == stored.watch and _companion_of(connection, declared, schema) == stored.companion
+    now = stored.watch
+    storage = now.storage if declared.storage in {None, now.storage or "vector"} else declared.storage
+    kind = declared.kind or now.kind
+    wanted = replace(declared, schema=schema, kind=kind, companion=now.companion, storage=storage)
+    return wanted == now and _companion_of(connection, declared, schema) == stored.companion
 
 
 def _companion_of(connection: Connection, declared: Watch, schema: str) -> tuple[str, str] | None:

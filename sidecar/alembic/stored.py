@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from sidecar.alembic.watch import Watch
 
-# Tables were in schema `sidecar` before revision 0019.
+# Tables were in schema `sidecar` before revision 0019, and had no `storage` before 0022.
 _SCHEMA_OF_WATCHES = text("""
     select case when to_regclass('sidecar_internal.watches') is not null then 'sidecar_internal'
                 when to_regclass('sidecar.watches') is not null then 'sidecar' end
@@ -16,7 +16,7 @@ _SCHEMA_OF_WATCHES = text("""
 
 _WATCHES = """
     select rn.nspname, r.relname, w.source, w.target, w.kind, cn.nspname, c.relname, w.dimensions, w.model,
-           w.index_kind, w.expose
+           w.index_kind, w.expose, nullif(to_jsonb(w)->>'storage', 'vector')
     from {schema}.watches w
     join pg_class r on r.oid = w.relation join pg_namespace rn on rn.oid = r.relnamespace
     left join pg_class c on c.oid = w.companion left join pg_namespace cn on cn.oid = c.relnamespace
@@ -84,10 +84,25 @@ def load_watches(connection: Connection) -> list[StoredWatch]:
     quote = connection.dialect.identifier_preparer.quote
     stored = []
     for row in connection.execute(text(_WATCHES.format(schema=schema_of_watches))):
-        schema, relation, source, target, kind, companion_schema, companion, dimensions, model, index, expose = row
+        (
+            schema,
+            relation,
+            source,
+            target,
+            kind,
+            companion_schema,
+            companion,
+            dimensions,
+            model,
+            index,
+            expose,
+            storage,
+        ) = row
         name = None
         if companion is not None:
             name = quote(companion) if companion_schema == schema else f"{quote(companion_schema)}.{quote(companion)}"
-        watch = Watch(relation, tuple(source), target, kind, name, dimensions, model, index, schema, tuple(expose))
+        watch = Watch(
+            relation, tuple(source), target, kind, name, dimensions, model, index, schema, tuple(expose), storage
+        )
         stored.append(StoredWatch(watch, None if companion is None else (companion_schema, companion)))
     return stored

@@ -10,7 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy import Table
 
 INFO_KEY = "sidecar"
-_OPTIONAL = ("kind", "companion", "dimensions", "model", "index")
+_OPTIONAL = ("kind", "companion", "dimensions", "model", "index", "storage")
 
 
 class WatchOptions(TypedDict, total=False):
@@ -24,6 +24,7 @@ class WatchOptions(TypedDict, total=False):
     index: str
     schema: str | None
     expose: str | Sequence[str]
+    storage: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Watch:
     """`relation`, `schema`, `source` and `target` are names as Alembic takes them, without quotes.
 
     `companion` is text as SQL takes it: 'covers', 'vectors.covers', '"Covers"'. `kind` None: from the source's type.
+    `storage` None: that of an existing column, else 'vector'.
     """
 
     relation: str
@@ -43,6 +45,7 @@ class Watch:
     index: str = "halfvec"
     schema: str | None = None
     expose: tuple[str, ...] = ()
+    storage: str | None = None
 
     @classmethod
     def of(cls, relation: str, source: str | Sequence[str], options: WatchOptions) -> Watch:

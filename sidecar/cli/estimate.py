@@ -48,6 +48,7 @@ class Target:
     """Where vectors are stored. `heap_bytes`: of the watched table, whose rows are rewritten; 0 with a companion."""
 
     dimensions: int
+    storage: str
     index: str
     heap_bytes: int
 
@@ -69,7 +70,7 @@ def estimate(
         views=views,
         views_per_row=views_per_row,
         device_s=None if views_per_s is None else views / views_per_s,
-        vector_bytes=round(to_embed * _vector_bytes(target.dimensions)),
+        vector_bytes=round(to_embed * _vector_bytes(target.dimensions, target.storage)),
         index_bytes=round(to_embed * index_bytes_per_row(target.dimensions, target.index)),
         index_build_s=to_embed * _build_ms_per_row(target) / 1000,
         ledger_bytes=rows * _LEDGER_BYTES_PER_ROW,
@@ -123,6 +124,6 @@ def _build_ms_per_row(target: Target) -> float:
     return _BUILD_MS_PER_ROW.get(target.index, 0.0) * target.dimensions / _BUILD_DIMENSIONS
 
 
-def _vector_bytes(dimensions: int) -> float:
-    size = 4 * dimensions + 8
+def _vector_bytes(dimensions: int, storage: str) -> float:
+    size = (2 if storage == "halfvec" else 4) * dimensions + 8
     return size * (_TOASTED if size > _TOAST_THRESHOLD_BYTES else _INLINE)

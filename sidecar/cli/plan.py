@@ -24,7 +24,7 @@ from sidecar.cli.estimate import (
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json
 from sidecar.cli.output import echo, print_json, show_duration, show_size, show_wait
 from sidecar.cli.tables import hang
-from sidecar.cli.watch import Index, Kind
+from sidecar.cli.watch import Index, Kind, Storage
 from sidecar.errors import SchemaError
 from sidecar.printable import on_one_line
 
@@ -53,6 +53,10 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
         str | None, typer.Option(metavar="TABLE", help="Keep the vectors in this table.", show_default=False)
     ] = None,
     index: Annotated[Index, typer.Option(help="The HNSW index.")] = Index.HALFVEC,
+    storage: Annotated[
+        Storage | None,
+        typer.Option(help="Type of the vector column; halfvec takes half the space.", show_default=False),
+    ] = None,
     dimensions: Annotated[
         int, typer.Option(metavar="N", min=1, max=16000, help="Length of the model's vectors.")
     ] = 1152,
@@ -83,11 +87,11 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
     """
     from sidecar.operations.operations import WatchRequest
 
-    request = WatchRequest(table, source, target, kind, companion, index, None, dimensions)
+    request = WatchRequest(table, source, target, kind, companion, index, None, dimensions, storage=storage)
     prospect = _survey(request, database_url)
     measured = views_per_s if views_per_s is not None else prospect.views_per_s
     views_per_row, sizes_read = _views_per_row(prospect)
-    stored_in = Target(dimensions, index, 0 if companion else prospect.table.heap_bytes)
+    stored_in = Target(dimensions, prospect.storage, index, 0 if companion else prospect.table.heap_bytes)
     expected = estimate(prospect.table.rows, prospect.sample.sizes, views_per_row, stored_in, measured)
     devices = time_on_devices(expected.views, prospect.kind, _model_id())
     if as_json:
@@ -96,6 +100,7 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
                 "relation": prospect.table.name,
                 "target": prospect.target,
                 "kind": prospect.kind,
+                "storage": prospect.storage,
                 "rows": prospect.table.rows,
                 "estimated": prospect.table.estimated,
                 "sampled_rows": len(prospect.sample.sizes),

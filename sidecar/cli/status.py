@@ -25,6 +25,7 @@ _COLUMNS = (
     *("relation", "target", "kind", "source", "companion", "state", "health", "rows", "embedded", "pending", "failed"),
     *("empty", "truncated", "unreadable", "outdated", "retrying", "coverage", "oldest_pending_s", "lag_ms", "index"),
     *("model", "fingerprint", "query", "estimated", "watch_id", "index_statement", "rows_per_s", "companion_view"),
+    "storage",
 )
 
 
@@ -87,7 +88,7 @@ def _print_watch(watch: WatchStatus) -> None:
     echo(hang("", f"{watch.name}: {watch.state}"), _COLOURS[watch.health])
     facts: dict[str, str | None] = {
         "source": f"{', '.join(watch.source)} ({watch.kind})",
-        "vectors": _describe_companion(watch),
+        "vectors": _describe_vectors(watch),
         "rows": _describe_rows(watch),
         "oldest": _describe_oldest(watch),
         "failed": _describe_failed(watch),
@@ -107,10 +108,13 @@ def _describe_oldest(watch: WatchStatus) -> str | None:
     return f"waiting for {timedelta(seconds=round(seconds))}" if seconds else None
 
 
-def _describe_companion(watch: WatchStatus) -> str | None:
-    if watch.companion is None:
-        return None
-    return f"in table {watch.companion}" + (f", joined in view {watch.companion_view}" if watch.companion_view else "")
+def _describe_vectors(watch: WatchStatus) -> str | None:
+    parts = [
+        *([f"as {watch.storage}"] if watch.storage != "vector" else []),
+        *([f"in table {watch.companion}"] if watch.companion else []),
+        *([f"joined in view {watch.companion_view}"] if watch.companion and watch.companion_view else []),
+    ]
+    return ", ".join(parts) or None
 
 
 def _describe_build(watch: WatchStatus) -> str | None:

@@ -35,6 +35,13 @@ class Index(StrEnum):
     NONE = "none"
 
 
+class Storage(StrEnum):
+    """The type of the vectors in the table."""
+
+    VECTOR = "vector"
+    HALFVEC = "halfvec"
+
+
 def watch(  # noqa: PLR0913 - one parameter for every option of the command
     table: AnyTable,
     source: Annotated[
@@ -69,6 +76,12 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
             metavar="COLUMN", help="Searches over REST may show this column and filter by it. May be repeated."
         ),
     ] = None,
+    storage: Annotated[
+        Storage | None,
+        typer.Option(
+            help="Type of the vector column; halfvec takes half the space. Default: as an existing column, else vector."
+        ),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Change a watch that exists.")] = False,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
@@ -85,7 +98,9 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
     """
     from sidecar.operations.operations import WatchRequest
 
-    request = WatchRequest(table, source, target, kind, companion, index, model, dimensions, replace, expose or [])
+    request = WatchRequest(
+        *(table, source, target, kind, companion, index, model, dimensions, replace, expose or [], storage)
+    )
     with open_database(database_url, "installer", table) as operations, show_wait(f"Watching {table} …"):
         watched = operations.watch(request)
         sampled_bytes = [] if as_json or watched.kind != "text" else operations.sample_sizes(watched.watch_id)

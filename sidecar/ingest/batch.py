@@ -170,7 +170,7 @@ class Batch:
                 decided.append(result)
             elif row.content is not None:
                 to_encode.append((claimed, row.content[: limits.beginning_bytes]))
-        encoded = await self._rows.encode(self._claim.watch.kind, to_encode, self._claim.lane)
+        encoded = await self._rows.encode(self._claim.watch, to_encode, self._claim.lane)
         longest = self._context.settings.ingest_batch_bytes
         if limits.beginning_bytes >= longest:
             encoded = [fail_too_long(e.claimed, longest) if isinstance(e, ReadMore) else e for e in encoded]

@@ -17,7 +17,8 @@ from sidecar.concurrency import running_tasks
 from sidecar.errors import DeviceError, DeviceOutOfMemory, PictureRejected, TextRejected
 from sidecar.ingest.decision import MAX_ATTEMPTS, ClaimedKey
 from sidecar.postgres.completion import EMPTY, RowOutcome, RowResult
-from sidecar.postgres.vectors import pack_vectors, vector_digest
+from sidecar.postgres.vectors import Storage, pack_vectors, vector_digest
+from sidecar.postgres.watches import Watch
 from sidecar.ranked_semaphore import RankedSemaphore
 
 # Codes of pictures that no retry can help. The other codes may come from a passing shortage of memory or time, so those
@@ -61,8 +62,8 @@ class RowEncoder:
         self._picture_slots = RankedSemaphore(_MAX_PICTURES, {Lane.BACKFILL.rank: _BACKFILL_SHARE})
         self._backfill_slots = asyncio.Semaphore(_MAX_BACKFILL_PICTURES)
 
-    async def encode(self, kind: str, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane) -> list[EncodingResult]:
-        """One result per row, in order. `rows` are claimed keys with their contents, `kind` is that of the watch.
+    async def encode(self, watch: Watch, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane) -> list[EncodingResult]:
+        """One result per row, in order. `rows` are claimed keys of the watch with their contents.
 
         Rows that fail together are encoded one by one, to find out which of them the device cannot encode. Raises
         DeviceError if the device itself fails, and DecoderUnavailable.
@@ -70,37 +71,40 @@ class RowEncoder:
         if not rows:
             return []
         try:
-            return await self._encode_together(kind, rows, lane)
+            return await self._encode_together(watch, rows, lane)
         except DeviceError:
-            return [await self._encode_alone(kind, row, lane) for row in rows]
+            return [await self._encode_alone(watch, row, lane) for row in rows]
 
     async def _encode_together(
-        self, kind: str, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane
+        self, watch: Watch, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane
     ) -> list[EncodingResult]:
-        if kind == "text":
-            return await self._encode_texts(rows, lane)
+        if watch.kind == "text":
+            return await self._encode_texts(watch, rows, lane)
         pictures = {
-            f"encode-picture-{n}": self._encode_picture(claimed, content, lane)
+            f"encode-picture-{n}": self._encode_picture(watch, claimed, content, lane)
             for n, (claimed, content) in enumerate(rows)
         }
         async with running_tasks(pictures) as tasks:
             return [await task for task in tasks]
 
-    async def _encode_alone(self, kind: str, row: tuple[ClaimedKey, bytes], lane: Lane) -> EncodingResult:
+    async def _encode_alone(self, watch: Watch, row: tuple[ClaimedKey, bytes], lane: Lane) -> EncodingResult:
         """Encodes one row. Blames it if the device fails on it and then succeeds on a known input of the same kind."""
         try:
-            return (await self._encode_together(kind, [row], lane))[0]
+            return (await self._encode_together(watch, [row], lane))[0]
         except DeviceError as error:
-            await self._embedder.check_device(Kind.TEXT if kind == "text" else Kind.PICTURE, lane)
+            await self._embedder.check_device(Kind.TEXT if watch.kind == "text" else Kind.PICTURE, lane)
             out_of_memory = isinstance(error, DeviceOutOfMemory)
             return _retry_or_fail(row[0], "device_out_of_memory" if out_of_memory else "device_error", str(error))
 
-    async def _encode_texts(self, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane) -> list[EncodingResult]:
+    async def _encode_texts(
+        self, watch: Watch, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane
+    ) -> list[EncodingResult]:
         texts = [_decode(claimed, content) for claimed, content in rows]
         answers = await self._embedder.embed_texts(texts, lane)
-        return pack_results([(claimed, answer) for (claimed, _), answer in zip(rows, answers, strict=True)])
+        encoded = [(claimed, answer) for (claimed, _), answer in zip(rows, answers, strict=True)]
+        return pack_results(encoded, watch.identifiers.storage)
 
-    async def _encode_picture(self, claimed: ClaimedKey, content: bytes, lane: Lane) -> EncodingResult:
+    async def _encode_picture(self, watch: Watch, claimed: ClaimedKey, content: bytes, lane: Lane) -> EncodingResult:
         async with self._picture_slot(lane):
             try:
                 answer = await self._embedder.embed_picture(content, lane)
@@ -108,7 +112,7 @@ class RowEncoder:
                 if error.code in PERMANENT:
                     return claimed.failure(error.code, error.message)
                 return _retry_or_fail(claimed, error.code, error.message)
-        return pack_results([(claimed, answer)])[0]
+        return pack_results([(claimed, answer)], watch.identifiers.storage)[0]
 
     @asynccontextmanager
     async def _picture_slot(self, lane: Lane) -> AsyncIterator[None]:
@@ -133,9 +137,11 @@ def _decode(claimed: ClaimedKey, content: bytes) -> str:
     return TextPrefix(codecs.getincrementaldecoder("utf-8")("replace").decode(content))
 
 
-def pack_results(answers: Sequence[tuple[ClaimedKey, Embedded | TextRejected]]) -> list[EncodingResult]:
+def pack_results(
+    answers: Sequence[tuple[ClaimedKey, Embedded | TextRejected]], storage: Storage
+) -> list[EncodingResult]:
     """Results in the same order; all vectors are packed in one call."""
-    packed = iter(pack_vectors([a.vector for _, a in answers if isinstance(a, Embedded)]))
+    packed = iter(pack_vectors([a.vector for _, a in answers if isinstance(a, Embedded)], storage))
     results: list[EncodingResult] = []
     for claimed, answer in answers:
         if isinstance(answer, TextRejected) and answer.code == MORE_IS_NEEDED:

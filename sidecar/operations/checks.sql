@@ -53,21 +53,22 @@ select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject, 
             when sidecar_internal.inherits(w.relation) then (
                 select string_agg(format('alter table %s no inherit %s;', i.inhrelid::regclass, i.inhparent::regclass), ' ')
                 from pg_inherits i where w.relation in (i.inhparent, i.inhrelid))
-            when sidecar_internal.structure_fault(w) is not null then
+            when sidecar_internal.structure_fault_v2(w) is not null then
                 regexp_replace(sidecar_internal.watch_statement(p.present), 'dimensions => \d+(.*)\)$', format('dimensions => %s\1, replace => true);', p.dimensions))
             else sidecar_internal.watch_statement(w) || ';' end as remedy,
        'psql' as run_in
 from sidecar_internal.watches w
 left join pg_class c on c.oid = w.relation
 cross join lateral (select split_part(sidecar_internal.fault_of(w), ': call ', 1) as fault) f
--- With the present names and dimensions, should a column have been renamed or altered.
+-- With the present names, storage and dimensions, should a column have been renamed or altered.
 cross join lateral (select x as present, coalesce((
         select nullif(a.atttypmod, -1) from pg_attribute a where a.attrelid = coalesce(x.companion, x.relation) and a.attname = x.target
-            and a.atttypid = (select t.oid from pg_type t join pg_extension e on e.extname = 'vector' and e.extnamespace = t.typnamespace
-                              where t.typname = 'vector')), x.dimensions) as dimensions
-    from sidecar_internal.with_present_names(w) x) p
+            and sidecar_internal.storage_of(a.attrelid, a.attname) is not null), x.dimensions) as dimensions
+    from sidecar_internal.with_present_names(w) n
+    cross join lateral jsonb_populate_record(n, jsonb_build_object('storage', coalesce(
+        sidecar_internal.storage_of(coalesce(n.companion, n.relation), n.target), n.storage))) x) p
 where w.unwatched_at is null and f.fault is not null
-  and (c.oid is null or sidecar_internal.structure_fault(w) is not null or w.broken is not null or sidecar_internal.inherits(w.relation)
+  and (c.oid is null or sidecar_internal.structure_fault_v2(w) is not null or w.broken is not null or sidecar_internal.inherits(w.relation)
        or exists (select from sidecar_internal.breakages b where b.watch_id = w.id))
 
 -- name: triggers
@@ -82,7 +83,7 @@ select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject,
 from sidecar_internal.watches w
 cross join lateral (select count(*) as standing, string_agg(t.name, ', ' order by t.name) filter (where not t.fires) as disabled
                     from sidecar_internal.triggers_of(w) t) d
-where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and not sidecar_internal.inherits(w.relation) and not sidecar_internal.triggers_fit(w)
+where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null and not sidecar_internal.inherits(w.relation) and not sidecar_internal.triggers_fit(w)
 
 -- name: grants
 -- Rights that the roles of sidecars lack, on users' tables and on the sidecar's own.
@@ -90,7 +91,7 @@ select 'problem' as severity, r.role::text as subject, d.what, 'the sidecar skip
        d.remedy || ';' as remedy, 'psql' as run_in
 from sidecar_internal.serving_roles() r(role)
 cross join lateral (select distinct d.what, d.remedy from sidecar_internal.watches w cross join lateral sidecar_internal.denials_of(w, r.role) d
-                    where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null
+                    where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null
                       -- Sidecars of other models do not work on the watch anyway.
                       and (not exists (select from sidecar_internal.sidecars s where s.role = r.role and s.seen_at > clock_timestamp() - interval '30 s')
                            or exists (select from sidecar_internal.sidecars s where s.role = r.role and s.seen_at > clock_timestamp() - interval '30 s'
@@ -121,12 +122,12 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        format('exposed columns no longer exist: %s', (select string_agg(quote_ident(e), ', ') from unnest(w.expose) e where e <> all (sidecar_internal.exposed_columns(w)))) as what,
        'searches over REST do not show them' as why, sidecar_internal.watch_statement(w) || ';' as remedy, 'psql' as run_in
 from sidecar_internal.watches w
-where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and sidecar_internal.exposed_columns(w) <> w.expose
+where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null and sidecar_internal.exposed_columns(w) <> w.expose
 union all
 select 'warning', r.role::text, format('%I may not select %s of %s', r.role, d.columns, w.relation), 'searches over REST that show them fail',
        format('grant select (%s) on %s to %I;', d.columns, w.relation, r.role), 'psql'
 from sidecar_internal.serving_roles() r(role) cross join sidecar_internal.watches w cross join lateral sidecar_internal.unreadable_columns(w, r.role) d(columns)
-where w.unwatched_at is null and d.columns is not null and sidecar_internal.structure_fault(w) is null
+where w.unwatched_at is null and d.columns is not null and sidecar_internal.structure_fault_v2(w) is null
 
 -- name: index
 -- An HNSW index that is wanted and due, but missing (without vectors it is not due), left invalid by an interrupted build, or
@@ -143,7 +144,7 @@ cross join (select sidecar_internal.running_builds() as builds) b
 cross join lateral (select sidecar_internal.index_of(w, b.builds) as state) i
 cross join lateral (select exists (select from sidecar_internal.serving_roles() r(role) where pg_has_role(r.role, c.relowner, 'usage')) as may_build) o
 left join sidecar_internal.index_failures f on f.watch_id = w.id
-where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and w.index_kind <> 'none' and i.state not like 'building:%' and i.state <> 'building'
+where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null and w.index_kind <> 'none' and i.state not like 'building:%' and i.state <> 'building'
   and exists (select from sidecar_internal.index_steps(w) s where s not like 'drop index %')
   and exists (select from sidecar_internal.count_ledger(w, false) l where l.entries > l.empty + l.failed)
   and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
@@ -172,7 +173,7 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject, 
        'each vector that is written goes into it too, which takes 2 to 6 ms; a running sidecar that may act for the owner of the table drops it' as why,
        f.statement || ';' as remedy, 'psql' as run_in
 from sidecar_internal.watches w cross join lateral sidecar_internal.former_indexes(w) f
-where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null
+where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null
 
 -- name: maintenance_work_mem
 -- The memory for index builds of the role that builds. Its setting in this database takes precedence over its setting in all
@@ -195,7 +196,7 @@ cross join lateral (
            and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
          order by s.setrole <> 0 and s.setdatabase <> 0 desc, s.setrole <> 0 desc limit 1),
         current_setting('maintenance_work_mem'))) as bytes) m
-where w.unwatched_at is null and w.index_kind <> 'none' and sidecar_internal.structure_fault(w) is null
+where w.unwatched_at is null and w.index_kind <> 'none' and sidecar_internal.structure_fault_v2(w) is null
   and not (select coalesce(f.valid, false) from (select) nothing left join sidecar_internal.find_index(coalesce(w.companion, w.relation), w.target) f on true)
   and n.bytes > m.bytes
 
@@ -250,7 +251,7 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        'vectors of another model give an order without meaning' as why,
        format('select sidecar.verify(%L, %L);', w.relation, w.target) as remedy, 'psql' as run_in
 from sidecar_internal.watches w cross join lateral sidecar_internal.count_foreign_vectors(w, ($1::jsonb->>'sample_rows')::integer) c
-where w.unwatched_at is null and sidecar_internal.structure_fault(w) is null and c.foreign_vectors > 0
+where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null and c.foreign_vectors > 0
   and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: companion_orphans
@@ -262,7 +263,7 @@ select 'warning' as severity, w.companion::text as subject,
               sidecar_internal.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) as remedy,
        'psql' as run_in
 from sidecar_internal.watches w cross join lateral (select sidecar_internal.count_vectors_without_row(w, 10000) as n) o
-where w.unwatched_at is null and w.companion is not null and sidecar_internal.structure_fault(w) is null and o.n > 0
+where w.unwatched_at is null and w.companion is not null and sidecar_internal.structure_fault_v2(w) is null and o.n > 0
   and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: failures

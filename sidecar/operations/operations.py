@@ -46,6 +46,7 @@ class WatchRequest:
     dimensions: int = 1152
     replace: bool = False
     expose: list[str] = field(default_factory=list)
+    storage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,21 @@ class Operations:
         r = request
         watch_id = self._value(
             "watch",
-            (r.table, r.source, r.target, r.kind, r.companion, r.index, r.model, r.dimensions, r.replace, r.expose),
+            (
+                *(
+                    r.table,
+                    r.source,
+                    r.target,
+                    r.kind,
+                    r.companion,
+                    r.index,
+                    r.model,
+                    r.dimensions,
+                    r.replace,
+                    r.expose,
+                ),
+                r.storage,
+            ),
         )
         return next(watch for watch in self.status(r.table) if watch.watch_id == watch_id)
 

@@ -3,7 +3,7 @@
 
 -- name: watch
 select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::text, companion => $5::text, index => $6::text,
-                     model => $7::text, dimensions => $8::integer, replace => $9::boolean, expose => $10::text[])
+                     model => $7::text, dimensions => $8::integer, replace => $9::boolean, expose => $10::text[], storage => $11::text)
 
 -- name: name_of_watch
 select w.relation::text, w.target from sidecar_internal.get_watch($1::regclass, $2::text) w
@@ -42,7 +42,7 @@ select sidecar.reembed(w.relation, w.target, $3::text) from sidecar_internal.get
 select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
        s.truncated, s.coverage::float8, extract(epoch from s.oldest_pending)::float8 as oldest_pending_s, s.lag_ms, s.index,
        s.model, s.fingerprint, s.query, s.estimated, s.watch_id, s.index_statement, s.rows_per_s, s.companion_view::text,
-       s.unreadable, s.outdated, s.retrying, s.health
+       s.unreadable, s.outdated, s.retrying, s.health, s.storage
 from sidecar_internal.status_of($1::regclass, $2::boolean) s
 
 -- name: index_builds

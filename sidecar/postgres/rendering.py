@@ -43,6 +43,7 @@ from functools import cache
 from typing import NamedTuple
 
 from sidecar.postgres.statements import statement
+from sidecar.postgres.vectors import NUMBER_BYTES, Storage
 
 _PLAIN_TEXT = {"text", "character varying"}
 SourceColumn = tuple[str, str, bool]  # name, type, whether it is padded
@@ -70,6 +71,7 @@ class Identifiers(NamedTuple):
     is_image: bool
     vector_schema: str
     dimensions: int
+    storage: Storage
     is_partitioned: bool = False
 
 
@@ -120,9 +122,9 @@ def _names(w: Identifiers) -> Mapping[str, Callable[..., str]]:
         "table": lambda: w.table,
         "target": lambda: w.target,
         "vector": lambda: _vector_type(w),
-        "vector_send": lambda: f"{w.vector_schema}.vector_send",
+        "vector_send": lambda: f"{_vector_type(w)}_send",
         "vector_equals": lambda: f"operator({w.vector_schema}.=)",
-        "vector_bytes": lambda: str(4 * w.dimensions),
+        "vector_bytes": lambda: str(w.dimensions * NUMBER_BYTES[w.storage]),
     }
 
 
@@ -216,7 +218,7 @@ def _column_text(alias: str, column: str, is_padded: bool) -> str:
 
 
 def _vector_type(w: Identifiers) -> str:
-    return f"{w.vector_schema}.vector"
+    return f"{w.vector_schema}.{w.storage}"
 
 
 def _typed_null(type_: str) -> str:

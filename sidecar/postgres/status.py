@@ -53,6 +53,7 @@ class WatchStatus:
     outdated: int
     retrying: int
     health: Health
+    storage: str
 
     @property
     def name(self) -> str:

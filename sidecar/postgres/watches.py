@@ -87,6 +87,7 @@ def _watch(row: asyncpg.Record) -> Watch:
         is_image=row["kind"] == "image",
         vector_schema=row["vector_schema"],
         dimensions=row["dimensions"],
+        storage=row["storage"],
         is_partitioned=row["is_partitioned"],
     )
     return Watch(

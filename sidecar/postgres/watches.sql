@@ -12,7 +12,7 @@ select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relna
        array(select b.type = 'bpchar'::regtype from unnest(w.source) with ordinality u(c, i)
              join pg_attribute a on a.attrelid = w.relation and a.attname = u.c
              cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b order by u.i) as source_is_padded,
-       w.kind, w.dimensions, w.index_kind, w.model, w.fingerprint, w.paused,
+       w.kind, w.dimensions, w.storage, w.index_kind, w.model, w.fingerprint, w.paused,
        -- Running sidecars that can serve the watch share its cap. They are only counted where there is one: while an old snapshot is
        -- open, the table has a dead row for each heartbeat.
        case when w.rows_per_s is not null then
@@ -26,7 +26,7 @@ select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relna
        case when cc.oid is not null then format('%I.%I', cn.nspname, cc.relname) end as companion,
        w.companion is not null as has_companion,
        coalesce(w.broken, (select string_agg(b.code || ': ' || b.message, '; ') from sidecar_internal.breakages b where b.watch_id = w.id),
-                sidecar_internal.structure_fault(w), sidecar_internal.denial_of(w, current_user)) as broken,
+                sidecar_internal.structure_fault_v2(w), sidecar_internal.denial_of(w, current_user)) as broken,
        quote_ident(sidecar_internal.vector_schema()) as vector_schema,
        coalesce((select array_agg(s.purpose) from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null), '{}') as scans
 from sidecar_internal.watches w

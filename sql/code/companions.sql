@@ -24,8 +24,8 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     key record := sidecar_internal.primary_key_of(w.relation);
 begin
-    execute format('create table %s (%s, %I %I.vector(%s) not null, primary key (%s))', name,
-        sidecar_internal.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar_internal.vector_schema(), w.dimensions,
+    execute format('create table %s (%s, %I %s(%s) not null, primary key (%s))', name,
+        sidecar_internal.for_each_key(key.columns, key.definitions, '%2$I %3$s'), w.target, sidecar_internal.stored_type(w), w.dimensions,
         sidecar_internal.for_each_key(key.columns, null, '%2$I'));
     perform sidecar_internal.check_relation(to_regclass(name));  -- rejects a name in a temporary schema, or in ours
     perform sidecar_internal.grant_like(w.relation, to_regclass(name));
@@ -36,7 +36,7 @@ end $$;
 -- else by now.
 create or replace function sidecar_internal.lost_target_statement(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select format('alter table %s add column %I %I.vector(%s)', w.companion, w.target, sidecar_internal.vector_schema(), w.dimensions);
+    select format('alter table %s add column %I %s(%s)', w.companion, w.target, sidecar_internal.stored_type(w), w.dimensions);
 $$;
 
 -- Raises for an existing companion that does not fit. The sidecar inserts and deletes whole rows of it, so it must hold nothing
@@ -59,10 +59,12 @@ begin
     end if;
     perform from pg_attribute a
         where a.attrelid = w.companion and a.attname = w.target and not a.attisdropped and a.attgenerated = ''
-          and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype and a.atttypmod = w.dimensions;
+          and sidecar_internal.storage_of(w.companion, w.target) = w.storage and a.atttypmod = w.dimensions;
     if not found then
-        raise exception 'companion table % has no column % of type vector(%)', w.companion, quote_literal(w.target), w.dimensions
-            using errcode = 'datatype_mismatch', hint = made;
+        raise exception 'companion table % has no column % of type %(%)', w.companion, quote_literal(w.target), w.storage, w.dimensions
+            using errcode = 'datatype_mismatch',
+                  hint = case when sidecar_internal.storage_of(w.companion, w.target) <> w.storage
+                              then sidecar_internal.advise_on_storage(w, sidecar_internal.storage_of(w.companion, w.target)) else made end;
     end if;
     select a.attname into other_column from pg_attribute a
         where a.attrelid = w.companion and a.attnum > 0 and not a.attisdropped

@@ -39,26 +39,27 @@ declare
     rows bigint := greatest((sidecar_internal.count_rows(vector_table, false)).n, 1);
     ext text := quote_ident(sidecar_internal.vector_schema());
 begin
-    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar_internal.exactly(null::%1$s.vector, h.%2$I)) <> $2
-                               or sha256(%1$s.vector_send(sidecar_internal.exactly(null::%1$s.vector, h.%2$I))) is distinct from l.vector_digest)
+    execute format('select count(*), count(*) filter (where (%1$s.vector_dims(sidecar_internal.exactly(null::%9$s, h.%2$I)) <> $2
+                               or sha256(%9$s_send(sidecar_internal.exactly(null::%9$s, h.%2$I))) is distinct from l.vector_digest)
                            and not exists (select from %8$s where %4$s))
                     from (select * from %5$s t tablesample system (%6$s) where t.%2$I is not null limit $1) h
                     left join sidecar_internal.ledger_%3$s l on %7$s',
         ext, w.target, w.id, sidecar_internal.for_each_key(w.key_columns, vector_key, 'e.k%1$s = %3$s', ' and '), vector_table,
-        least(100, 200.0 * at_most / rows), sidecar_internal.for_each_key(w.key_columns, vector_key, 'l.k%1$s = %3$s', ' and '), sidecar_internal.pending_of(w))
-        into looked, foreign_vectors using at_most, w.dimensions;
+        least(100, 200.0 * at_most / rows), sidecar_internal.for_each_key(w.key_columns, vector_key, 'l.k%1$s = %3$s', ' and '), sidecar_internal.pending_of(w),
+        format('%s.%s', ext, w.storage)) into looked, foreign_vectors using at_most, w.dimensions;
 end $$;
 
 -- The call of sidecar.watch that creates or repairs a watch. A companion that is gone gets a new name of its own.
 create or replace function sidecar_internal.watch_statement(w sidecar_internal.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L%s)',
+    select format('select sidecar.watch(%L, source => array[%s], target => %L, kind => %L, companion => %L, dimensions => %s, model => %L, index => %L%s%s)',
                   w.relation, (select string_agg(quote_literal(c), ', ' order by i) from unnest(w.source) with ordinality u(c, i)),
                   w.target, w.kind, case when w.companion is not null then coalesce(
                       (select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion),
                       (select format('%I.%I', n.nspname, left(c.relname || '_' || w.target, 63))
                        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.relation)) end,
-                  w.dimensions, w.model, w.index_kind, coalesce(', expose => array[' || (
+                  w.dimensions, w.model, w.index_kind, case when w.storage <> 'vector' then format(', storage => %L', w.storage) else '' end,
+                  coalesce(', expose => array[' || (
                       select string_agg(quote_literal(c), ', ' order by i)
                       from unnest(sidecar_internal.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;

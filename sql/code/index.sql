@@ -198,9 +198,8 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     top constant regclass := coalesce(w.companion, w.relation);
     ext constant text := quote_ident(sidecar_internal.vector_schema());
-    key constant text := case w.index_kind
-        when 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext)
-        when 'vector' then format('(%I %s.vector_cosine_ops)', w.target, ext) end;
+    key constant text := case when w.index_kind = w.storage then format('(%I %s.%s_cosine_ops)', w.target, ext, w.storage)
+        when w.index_kind = 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext) end;
     indexes jsonb := '{}';  -- table -> its index, quoted
     t record;
     i record;

@@ -70,6 +70,7 @@ begin
 end $$;
 
 -- Copies the next vectors to their new place, with their ledger entries, if they still match the entry and their row exists.
+-- Where the new place stores them in another type, they are cast to it, and so are the digests of their entries.
 -- Rows that are locked or were embedded since are left to the backfill, which follows; rows of an older companion whose source
 -- is gone are left to the sweep after it. Returns the number of entries looked at; fewer than `max_rows` means that the move is
 -- finished. Locks in the order of completion: watch (FOR SHARE), rows, ledger.
@@ -80,29 +81,33 @@ declare
     looked_at bigint := 0;
     last_place tid;
     to_row boolean;
+    former_type text;
+    stored text;
 begin
     select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null for share;
     to_row := w.companion is null;
+    former_type := format('%I.%I', sidecar_internal.vector_schema(), sidecar_internal.storage_of(w.moved_from, w.target));
+    stored := sidecar_internal.stored_type(w);
     perform set_config('sidecar.writer', 'on', true);
     -- Nothing is copied if the watch wants another model by now, or the former table of the vectors is gone.
     if to_regclass(format('sidecar_internal.former_%s', w.id)) is not null
-            and exists (select from pg_attribute a where a.attrelid = w.moved_from and a.attname = w.target and not a.attisdropped)
+            and sidecar_internal.storage_of(w.moved_from, w.target) is not null
             and w.fingerprint = w.moved_fingerprint then
         execute format($sql$
             with page as (
                 delete from sidecar_internal.former_%1$s f
                 where f.ctid = any (array(select x.ctid from sidecar_internal.former_%1$s x where x.ctid > $2 limit $1)) returning f.ctid as place, f.*
             ), found as materialized (
-                select p.*, sidecar_internal.exactly(null::%7$I.vector, h.%2$I) as vector from page p join %3$s t on %5$s join %4$s h on %6$s
-                where sha256(%7$I.vector_send(sidecar_internal.exactly(null::%7$I.vector, h.%2$I))) = p.vector_digest %8$s
+                select p.*, sidecar_internal.exactly(null::%7$s, h.%2$I)::%11$s as vector from page p join %3$s t on %5$s join %4$s h on %6$s
+                where sha256(%7$s_send(sidecar_internal.exactly(null::%7$s, h.%2$I))) = p.vector_digest %8$s
             ), recorded as (
                 insert into sidecar_internal.ledger_%1$s (%9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at)
-                select %9$s, gen, content_hash, vector_digest, truncated, unreadable, embedded_at from found order by %9$s
+                select %9$s, gen, content_hash, %12$s, truncated, unreadable, embedded_at from found order by %9$s
                 on conflict (%9$s) do nothing returning %9$s
             ), written as (%10$s)
             select count(*), max(place) from page
         $sql$, w.id, w.target, w.relation, w.moved_from, sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = p.k%1$s', ' and '),
-            sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.moved_from, 'h'), '%3$s = p.k%1$s', ' and '), sidecar_internal.vector_schema(),
+            sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.moved_from, 'h'), '%3$s = p.k%1$s', ' and '), former_type,
             case when to_row then 'for no key update of t skip locked' else '' end, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
             case when to_row then
                 format('update %s t set %2$I = sidecar_internal.exactly(t.%2$I, f.vector) from found f join recorded r using (%3$s) where %4$s', w.relation, w.target,
@@ -112,7 +117,7 @@ begin
                        'join recorded r using (%4$s) on conflict (%2$s) do update set %3$I = excluded.%3$I', w.companion,
                        sidecar_internal.for_each_key(w.key_columns, null, '%2$I'), w.target, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
                        sidecar_internal.companion_values(w, 'f'))
-            end) into looked_at, last_place
+            end, stored, case when stored = former_type then 'vector_digest' else format('sha256(%s_send(vector))', stored) end) into looked_at, last_place
             using max_rows, coalesce((select s.last_key[1]::tid from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
         -- Remembers where the page ended: from the start, each page would step over all rows that earlier pages deleted.
         update sidecar_internal.scans s set last_key = array[last_place::text]

@@ -47,3 +47,25 @@ begin
             using hint = 'Install 0.8.4 or newer, then: alter extension vector update;';
     end if;
 end $$;
+
+-- How a column of pgvector's stores its vectors: 'vector' (4 bytes a number) or 'halfvec' (2 bytes). NULL for any other column, for
+-- none, and without the extension.
+create or replace function sidecar_internal.storage_of(relation regclass, column_name text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select t.typname::text from pg_attribute a
+        join pg_type t on t.oid = a.atttypid and t.typname in ('vector', 'halfvec')
+        join pg_extension e on e.extname = 'vector' and e.extnamespace = t.typnamespace
+        where a.attrelid = storage_of.relation and a.attname = storage_of.column_name and not a.attisdropped;
+$$;
+
+-- The type of a watch's vectors as they are stored, quoted: public.halfvec.
+create or replace function sidecar_internal.stored_type(w sidecar_internal.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format('%I.%I', sidecar_internal.vector_schema(), w.storage);
+$$;
+
+-- The type that searches compare, which is the index's: its name, and whether a stored vector has to be cast to it.
+create or replace function sidecar_internal.compared_type(w sidecar_internal.watches, out name text, out is_cast boolean)
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case w.index_kind when 'none' then w.storage else w.index_kind end, w.index_kind not in ('none', w.storage);
+$$;

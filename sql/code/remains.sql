@@ -7,9 +7,7 @@ declare
     vectors record;
 begin
     select a.attnum, c.relkind into vectors from pg_attribute a join pg_class c on c.oid = a.attrelid
-        where a.attrelid = home and a.attname = w.target and not a.attisdropped
-          and a.atttypid = (select t.oid from pg_type t join pg_extension e on e.extname = 'vector' and e.extnamespace = t.typnamespace
-                            where t.typname = 'vector');
+        where a.attrelid = home and a.attname = w.target and not a.attisdropped and sidecar_internal.storage_of(home, w.target) is not null;
     if not found then
         return;
     end if;

@@ -32,9 +32,16 @@ begin
     return w;
 end $$;
 
+-- The same for sidecars of the version before `storage`, which write nothing but `vector`: a reason to leave other watches alone.
+create or replace function sidecar_internal.structure_fault(w sidecar_internal.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select case when w.storage <> 'vector' then format('its vectors are stored as %s, which takes a sidecar of a newer version', w.storage)
+           else sidecar_internal.structure_fault_v2(w) end;
+$$;
+
 -- Why the watched table no longer fits the watch; NULL if it does. Names what changed: table, companion, triggers, key, source
 -- or target.
-create or replace function sidecar_internal.structure_fault(w sidecar_internal.watches) returns text
+create or replace function sidecar_internal.structure_fault_v2(w sidecar_internal.watches) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     named text[];
@@ -72,8 +79,8 @@ begin
                       array_to_string(w.source, ', '));
     elsif not exists (select from pg_attribute a where a.attrelid = coalesce(w.companion, w.relation) and a.attname = w.target
                       and not a.attisdropped and a.attgenerated = '' and a.atttypmod in (w.dimensions, -1)
-                      and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype) then
-        return format('%s has no column %I of type vector(%s)', coalesce(w.companion, w.relation), w.target, w.dimensions);
+                      and sidecar_internal.storage_of(a.attrelid, a.attname) = w.storage) then
+        return format('%s has no column %I of type %s(%s)', coalesce(w.companion, w.relation), w.target, w.storage, w.dimensions);
     end if;
     return null;
 -- Raised by primary_key_of and kind_of_source: no key any more, no such column, a column of another type.

@@ -10,10 +10,11 @@ declare
     former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
     w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     ext text := quote_ident(sidecar_internal.vector_schema());
-    type text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    compared constant record := sidecar_internal.compared_type(w);
+    type text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     vector_table constant regclass := coalesce(w.companion, w.relation);
     vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
-    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case when compared.is_cast then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
         raise exception 'k is %', coalesce(search.k::text, 'NULL')
@@ -97,9 +98,10 @@ declare
     vector text := format(case when w.companion is null then 't.%I' else 'e.%I' end, w.target);
     keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
     key_columns constant text := sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
-    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    compared constant record := sidecar_internal.compared_type(w);
+    type constant text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
-                                     case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type);
+                                     case when compared.is_cast then '::' || type else '' end, ext, type);
     near constant text := format('select %s, %s as distance from %s where %s is not null and $1 is not null%s
                                   order by distance fetch first ($3) rows with ties', key_columns, distance, tables, vector, condition);
     matching constant text := format('select %1$s, ts_rank_cd(%2$s, $2) as relevance from %3$s t where %2$s @@ $2%4$s

@@ -91,8 +91,9 @@ create or replace function sidecar_internal.search_exposed_statement(w sidecar_i
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     ext constant text := quote_ident(sidecar_internal.vector_schema());
-    vector constant text := format('sidecar_internal.exactly(null::%s.vector, h.%I)', ext, w.target);
-    type constant text := format('%s.%s(%s)', ext, case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end, w.dimensions);
+    vector constant text := format('sidecar_internal.exactly(null::%s, h.%I)', sidecar_internal.stored_type(w), w.target);
+    compared constant record := sidecar_internal.compared_type(w);
+    type constant text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     tables constant text := case when w.companion is null then format('%s h', w.relation)
         else format('%s h join %s t on %s', w.companion, w.relation, sidecar_internal.for_each_key(
              sidecar_internal.exact_keys(w, w.companion, 'h'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
@@ -112,17 +113,17 @@ begin
             select %1$s, %2$s as vector%3$s, %4$s as document from %5$s where %2$s is not null%6$s
             order by %2$s%7$s operator(%8$s.<=>) $1::%9$s limit $2
         )
-        select json_build_object(%10$s), (n.vector operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
+        select json_build_object(%10$s), (n.vector%13$s operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
         from nearest n order by distance, %12$s',
         sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
         (select string_agg(format(', %s as c%s', sidecar_internal.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
         case when cardinality(document) > 0 then
             format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
-        tables, condition, case w.index_kind when 'halfvec' then '::' || type else '' end, ext, type,
+        tables, condition, case when compared.is_cast then '::' || type else '' end, ext, type,
         sidecar_internal.key_fields(w, 'n'),
         case when shown is null then '''{}''::json'
              else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
-        sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'));
+        sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'), case w.storage when 'vector' then '' else format('::%s.vector', ext) end);
 end $$;
 
 -- The first column of a filter whose type cannot read the value, and the error. NULL if all can be read.

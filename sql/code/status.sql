@@ -6,10 +6,10 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     ext text := quote_ident(sidecar_internal.vector_schema());
     type text := case when ext <> 'public' then ext || '.' else '' end
-                 || case w.index_kind when 'halfvec' then 'halfvec' else 'vector' end || format('(%s)', w.dimensions);
+                 || format('%s(%s)', (sidecar_internal.compared_type(w)).name, w.dimensions);
     operator text := case when ext <> 'public' then format('operator(%s.<=>)', ext) else '<=>' end;
     distance text := format('%s%I%s %s $1::%s', case when w.companion is not null then 'e.' else '' end, w.target,
-                            case w.index_kind when 'halfvec' then '::' || type else '' end, operator, type);
+                            case when (sidecar_internal.compared_type(w)).is_cast then '::' || type else '' end, operator, type);
 begin
     if w.companion is null then
         return format('select * from %s order by %s limit 10', w.relation, distance);
@@ -77,7 +77,7 @@ $$;
 create or replace function sidecar_internal.fault_of(w sidecar_internal.watches) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    fault text := sidecar_internal.structure_fault(w);
+    fault text := sidecar_internal.structure_fault_v2(w);
 begin
     if fault = 'the table is gone' then
         return format('%s: select sidecar.unwatch(%s, %L)', fault, w.relation::oid, w.target);
@@ -241,7 +241,7 @@ create or replace function sidecar_internal.status_of(only_relation regclass, ex
     rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric,
     oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text,
     estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass,
-    unreadable bigint, outdated bigint, retrying bigint, health text)
+    unreadable bigint, outdated bigint, retrying bigint, health text, storage text)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set row_security = off set plan_cache_mode = force_generic_plan as $$
 declare
     w sidecar_internal.watches;
@@ -257,7 +257,7 @@ begin
              where x.unwatched_at is null and (only_relation is null or x.relation = only_relation) order by x.id loop
         relation := w.relation; target := w.target; kind := w.kind; source := w.source; companion := w.companion;
         fingerprint := w.fingerprint; model := coalesce(w.encoder, w.model); watch_id := w.id;
-        rows_per_s := w.rows_per_s; companion_view := w.companion_view;
+        rows_per_s := w.rows_per_s; companion_view := w.companion_view; storage := w.storage;
         begin
             rows := null; query := null; estimated := false;
             if exists (select from pg_class c where c.oid = w.relation) then

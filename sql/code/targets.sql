@@ -1,7 +1,7 @@
 -- The column that holds the vector in the watched row.
 
 -- Raises for arguments of sidecar.watch that are wrong for any table.
-create or replace function sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text) returns void
+create or replace function sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text, storage text) returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
     most integer := case index_kind when 'halfvec' then 4000 when 'vector' then 2000 else 16000 end;
@@ -12,6 +12,12 @@ begin
     elsif coalesce(index_kind, '') not in ('halfvec', 'vector', 'none') then
         raise exception 'index is %', coalesce(quote_literal(index_kind), 'NULL') using errcode = 'invalid_parameter_value',
             hint = 'index is ''halfvec'' (default: a third of the size, same recall), ''vector'' or ''none''.';
+    elsif coalesce(storage, 'vector') not in ('vector', 'halfvec') then
+        raise exception 'storage is %', quote_literal(storage) using errcode = 'invalid_parameter_value',
+            hint = 'storage is ''vector'' (default: 4 bytes a number) or ''halfvec'' (2 bytes).';
+    elsif storage = 'halfvec' and index_kind = 'vector' then
+        raise exception 'storage is ''halfvec'', but index is ''vector''' using errcode = 'invalid_parameter_value',
+            hint = 'Say index => ''halfvec'', which indexes the stored vectors as they are, or ''none''.';
     elsif dimensions > most then
         raise exception 'an HNSW index on % takes at most % dimensions, not %', index_kind, most, dimensions
             using errcode = 'invalid_parameter_value', hint = 'Say index => ''none'', or ''halfvec'' for up to 4000.';
@@ -31,24 +37,28 @@ declare
     label text := format('%s.%I', w.relation, w.target);
     existing record;
 begin
-    select format_type(a.atttypid, a.atttypmod) as type, a.attnotnull, a.attgenerated, a.atttypid, a.atttypmod into existing
+    select format_type(a.atttypid, a.atttypmod) as type, a.attnotnull, a.attgenerated, a.atttypmod,
+           sidecar_internal.storage_of(w.relation, w.target) as storage into existing
         from pg_attribute a where a.attrelid = w.relation and a.attname = w.target and a.attnum > 0 and not a.attisdropped;
     if not found then
         return true;
     elsif w.target = any (w.key_columns) or existing.attgenerated <> '' then
         raise exception 'column % is part of the key or generated, so it cannot hold the vector', label
             using errcode = 'invalid_table_definition', hint = 'Name another target: a missing column is added.';
-    elsif existing.atttypid <> format('%I.vector', sidecar_internal.vector_schema())::regtype then
-        raise exception 'column % has type %, not vector(%)', label, existing.type, w.dimensions
+    elsif existing.storage is null then
+        raise exception 'column % has type %, not %(%)', label, existing.type, w.storage, w.dimensions
             using errcode = 'datatype_mismatch', hint = 'Name another target: a missing column is added with the right type.';
+    elsif existing.storage <> w.storage then
+        raise exception 'column % has type %, but the watch asks for storage ''%''', label, existing.type, w.storage
+            using errcode = 'datatype_mismatch', hint = sidecar_internal.advise_on_storage(w, existing.storage);
     elsif existing.atttypmod not in (w.dimensions, -1) then
         raise exception 'column % has type %, but the watch asks for % dimensions', label, existing.type, w.dimensions
             using errcode = 'datatype_mismatch', hint = format('Say dimensions => %s, or name another target.', existing.atttypmod);
-    elsif existing.atttypmod = -1 and w.index_kind = 'vector' then
-        raise exception 'column % has no dimensions, so it cannot have an HNSW index on vector', label
+    elsif existing.atttypmod = -1 and w.index_kind = w.storage then
+        raise exception 'column % has no dimensions, so it cannot have an HNSW index on %', label, w.index_kind
             using errcode = 'datatype_mismatch',
-                  hint = format('Run: alter table %s alter column %I type %I.vector(%s); or say index => ''halfvec''.',
-                                w.relation, w.target, sidecar_internal.vector_schema(), w.dimensions);
+                  hint = format('Run: alter table %s alter column %I type %s(%s); or say index => ''%s''.', w.relation, w.target,
+                                sidecar_internal.stored_type(w), w.dimensions, case w.storage when 'vector' then 'halfvec' else 'none' end);
     elsif existing.attnotnull then
         raise exception 'column % is NOT NULL, but a new row has no vector yet', label
             using errcode = 'invalid_table_definition',
@@ -61,8 +71,26 @@ end $$;
 create or replace function sidecar_internal.add_target(w sidecar_internal.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    execute format('alter table %s add column %I %I.vector(%s)', w.relation, w.target, sidecar_internal.vector_schema(), w.dimensions);
+    execute format('alter table %s add column %I %s(%s)', w.relation, w.target, sidecar_internal.stored_type(w), w.dimensions);
 end $$;
+
+-- The HINT for an existing vector column of the other type. The column of a watch cannot be altered under its triggers.
+create or replace function sidecar_internal.advise_on_storage(w sidecar_internal.watches, present text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format(case when exists (select from sidecar_internal.watches x
+                                    where x.relation = w.relation and x.target = w.target and x.unwatched_at is null)
+        then 'Leave storage out to keep %1$s. To change it, name a new table: sidecar.watch(..., companion => ''some_table'', storage => ''%2$s'', '
+             'replace => true) copies the vectors there; none is computed again.'
+        else 'Say storage => ''%1$s'', or run: alter table %3$s alter column %4$I type %5$s(%6$s);' end,
+        present, w.storage, coalesce(w.companion, w.relation), w.target, sidecar_internal.stored_type(w), w.dimensions);
+$$;
+
+-- The storage of a watch for which none was asked: that of its column if it is there, else that of the former watch.
+create or replace function sidecar_internal.default_storage(w sidecar_internal.watches, companion_name text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select coalesce(sidecar_internal.storage_of(case when companion_name is null then w.relation else w.companion end, w.target),
+                    (sidecar_internal.find_watch(w.relation, w.target)).storage, 'vector');
+$$;
 
 -- Warns of a table with many updates. Measured: an UPDATE of another column of 1,000 rows takes 3 ms beside a companion, and
 -- with an HNSW index on the same row 1.0 s (halfvec) or 2.4 s (vector). Our own writes to the rows are not counted.

@@ -117,7 +117,7 @@ declare
     old record;
 begin
     select * into w from sidecar_internal.watches x where x.id = watch_id and x.unwatched_at is null for share;
-    if not found or not sidecar_internal.has_old_triggers(w) or sidecar_internal.structure_fault(w) is not null then
+    if not found or not sidecar_internal.has_old_triggers(w) or sidecar_internal.structure_fault_v2(w) is not null then
         return false;
     end if;
     perform sidecar_internal.create_triggers(w);

@@ -87,8 +87,7 @@ begin
     perform sidecar_internal.revoke_table(w);
     -- The OID of a companion that was dropped before a dump may belong to another table after the restore.
     if drop_target and exists (select from pg_class c where c.oid = coalesce(w.companion, w.relation))
-            and (w.companion is null or exists (select from pg_attribute a where a.attrelid = w.companion and a.attname = w.target
-                                                and a.atttypid = format('%I.vector', sidecar_internal.vector_schema())::regtype)) then
+            and (w.companion is null or sidecar_internal.storage_of(w.companion, w.target) is not null) then
         perform sidecar_internal.drop_target(w, limits);
     end if;
     perform sidecar_internal.drop_queue(w.id, keep_ledger => is_there and not drop_target);

@@ -72,6 +72,7 @@ comment on column sidecar.status.index is 'The HNSW index, or why there is none.
 comment on column sidecar.status.index_statement is 'What an owner has to run to build the index; NULL if nothing is left to do.';
 comment on column sidecar.status.query is 'The nearest-neighbour query that uses the index. $1 is the query vector.';
 comment on column sidecar.status.fingerprint is 'The model and its settings that the stored vectors were made with.';
+comment on column sidecar.status.storage is 'The type that the vectors are stored as: vector (4 bytes a number) or halfvec (2 bytes).';
 comment on column sidecar.status.estimated is 'Whether rows, embedded and pending are estimates.';
 comment on column sidecar.status.watch_id is 'Number of the watch, as in sidecar.renew_triggers and in the logs.';
 comment on view sidecar.failures is

@@ -98,14 +98,16 @@ begin
     perform sidecar_internal.check_key_types(wanted.relation);
     wanted.kind := sidecar_internal.kind_of_source(wanted.relation, wanted.source, wanted.kind);
     wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
-    perform sidecar_internal.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind);
+    wanted.companion := to_regclass(companion_name);
+    wanted.storage := coalesce(wanted.storage, sidecar_internal.default_storage(wanted, companion_name));
+    perform sidecar_internal.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind, wanted.storage);
     wanted.expose := coalesce(wanted.expose, '{}');
     perform sidecar_internal.check_exposed(wanted.relation, wanted.expose);
-    wanted.companion := to_regclass(companion_name);
     if wanted.companion is not null then
         perform sidecar_internal.check_companion(wanted);
     elsif companion_name is null then
         perform sidecar_internal.check_target_row(wanted);
+        perform sidecar_internal.target_is_missing(wanted) where sidecar_internal.storage_of(wanted.relation, wanted.target) <> wanted.storage;
     elsif wanted.target = any (wanted.key_columns) then
         raise exception 'target % is a key column, which the companion has too', quote_literal(wanted.target)
             using errcode = 'invalid_parameter_value', hint = 'Name a column of its own for the vector.';
@@ -116,18 +118,19 @@ end $$;
 -- True if two calls ask for the same watch.
 create or replace function sidecar_internal.is_same_watch(a sidecar_internal.watches, b sidecar_internal.watches) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion)
-        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion);
+    select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion, a.storage)
+        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion, b.storage);
 $$;
 
--- Stores the watch. A former one is used again with its ledger, unless its vectors had another type. (Renamed key columns keep
--- the ledger: an entry counts only if content and vector match it.)
+-- Stores the watch. A former one is used again with its ledger, unless its vectors had another type in the same place. (Renamed
+-- key columns keep the ledger: an entry counts only if content and vector match it.)
 create or replace function sidecar_internal.save_watch(wanted sidecar_internal.watches, former sidecar_internal.watches) returns sidecar_internal.watches
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     saved sidecar_internal.watches;
     other sidecar_internal.watches;
-    fits boolean := (former.kind, former.dimensions) = (wanted.kind, wanted.dimensions);
+    fits boolean := (former.kind, former.dimensions) = (wanted.kind, wanted.dimensions)
+                    and (former.storage = wanted.storage or former.companion is distinct from wanted.companion);
 begin
     select * into other from sidecar_internal.watches w
         where w.id is distinct from former.id and coalesce(w.companion, w.relation) = coalesce(wanted.companion, wanted.relation)
@@ -140,9 +143,9 @@ begin
     end if;
     if former.id is null then
         insert into sidecar_internal.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
-                                     model, expose)
+                                     model, expose, storage)
             values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
-                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose)
+                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose, wanted.storage)
             returning * into saved;
         perform sidecar_internal.drop_queue(saved.id, keep_ledger => false); -- left by a watch with this id whose row was not restored
         return saved;
@@ -154,7 +157,7 @@ begin
     update sidecar_internal.watches w
         set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
             companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
-            expose = wanted.expose, unwatched_at = null, created_at = now(),
+            expose = wanted.expose, storage = wanted.storage, unwatched_at = null, created_at = now(),
             truncated_gen = nextval('sidecar_internal.generation'), paused = former.paused and former.unwatched_at is null,
             fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
             encoder = case when former.dimensions = wanted.dimensions then w.encoder end
@@ -165,7 +168,7 @@ end $$;
 -- True if a watch works, and the table's key is unchanged.
 create or replace function sidecar_internal.is_intact(w sidecar_internal.watches, key_columns text[], key_types text[]) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar_internal.structure_fault(w) is null
+    select (w.key_columns, w.key_types) = (is_intact.key_columns, is_intact.key_types) and sidecar_internal.structure_fault_v2(w) is null
         and w.broken is null and not exists (select from sidecar_internal.breakages b where b.watch_id = w.id) and sidecar_internal.triggers_fit(w);
 $$;
 
@@ -233,9 +236,9 @@ begin
     if former.id is not null and former.unwatched_at is null then
         is_same := sidecar_internal.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
         if not replace and not (is_same and sidecar_internal.exposed_columns(former) = wanted.expose) then
-            raise exception '%.% is already watched, with source %, companion %, dimensions %, model %, index %, expose %', wanted.relation,
+            raise exception '%.% is already watched, with source %, companion %, dimensions %, model %, index %, storage %, expose %', wanted.relation,
                 quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
-                coalesce(former.model, 'any'), former.index_kind, former.expose
+                coalesce(former.model, 'any'), former.index_kind, former.storage, former.expose
                 using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
         elsif is_same and sidecar_internal.is_intact(former, wanted.key_columns, wanted.key_types) then
             former := sidecar_internal.change_exposure(former, wanted.expose);
@@ -250,11 +253,11 @@ end $$;
 
 -- Keeps target up to date with source, for present rows and later changes. Returns the id of the watch. The same call again
 -- changes nothing, and repairs what is missing or broken. If the companion changes, or there is none any more, the vectors are
--- moved and not computed again.
+-- moved and not computed again. `storage` NULL stands for that of an existing column or watch, else for 'vector'.
 create or replace function sidecar.watch(
     relation regclass, source text[], target text default null, kind text default null, companion text default null,
     dimensions integer default 1152, model text default null, index text default 'halfvec', replace boolean default false,
-    expose text[] default '{}'
+    expose text[] default '{}', storage text default null
 ) returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -266,20 +269,20 @@ begin
     perform sidecar_internal.follow_changes(relation, target);
     wanted.relation := relation; wanted.source := source; wanted.target := target; wanted.kind := kind;
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
-    wanted.expose := expose;
+    wanted.expose := expose; wanted.storage := storage;
     wanted := sidecar_internal.checked_watch(wanted, companion_name);
     for attempt in 1 .. limits.tries loop
         begin
             made := sidecar_internal.try_watch(wanted, companion_name, replace, limits);
             perform set_config('lock_timeout', limits.own, true);
-            return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose));
+            return coalesce(made, sidecar.watch(relation, source, target, kind, companion, dimensions, model, index, replace, expose, storage));
         exception when lock_not_available then
             null; -- The try is undone, and the user's table is unlocked.
         end;
     end loop;
     perform sidecar_internal.raise_in_use(relation, wanted.companion, (sidecar_internal.find_watch(relation, wanted.target)).id, limits.own, limits.began);
 end $$;
-comment on function sidecar.watch(regclass, text[], text, text, text, integer, text, text, boolean, text[]) is
+comment on function sidecar.watch(regclass, text[], text, text, text, integer, text, text, boolean, text[], text) is
     'Keeps a vector of one or more source columns up to date, in a column of the table or in a companion table, for present rows '
     'and for each change from now on. Returns the number of the watch. Repeating the call changes nothing but repairs what is '
     'missing; replace => true changes a watch.';
@@ -288,10 +291,10 @@ comment on function sidecar.watch(regclass, text[], text, text, text, integer, t
 create or replace function sidecar.watch(
     relation regclass, source text, target text default null, kind text default null, companion text default null,
     dimensions integer default 1152, model text default null, index text default 'halfvec', replace boolean default false,
-    expose text[] default '{}'
+    expose text[] default '{}', storage text default null
 ) returns integer
 language sql set search_path = pg_catalog, pg_temp as $$
-    select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace, expose);
+    select sidecar.watch(relation, array[source], target, kind, companion, dimensions, model, index, replace, expose, storage);
 $$;
-comment on function sidecar.watch(regclass, text, text, text, text, integer, text, text, boolean, text[]) is
+comment on function sidecar.watch(regclass, text, text, text, text, integer, text, text, boolean, text[], text) is
     'As sidecar.watch with an array of source columns, for one source column.';

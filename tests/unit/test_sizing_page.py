@@ -69,7 +69,7 @@ def test_cores_that_decode_follow_from_the_rates(row: list[str], views: int) -> 
 def test_disk_is_what_plan_estimates(row: list[str]) -> None:
     number = 1_000_000
     halfvec, vector = (
-        estimate(number, [100], 1.0, Target(int(row[0]), index, 0), None) for index in ("halfvec", "vector")
+        estimate(number, [100], 1.0, Target(int(row[0]), "vector", index, 0), None) for index in ("halfvec", "vector")
     )
     sizes = (halfvec.vector_bytes, halfvec.index_bytes, vector.index_bytes)
     assert row[1:] == [*(f"{size / number:,.0f} B" for size in sizes), f"{halfvec.disk_bytes / 1e9:.1f} GB"]

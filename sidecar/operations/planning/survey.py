@@ -57,7 +57,7 @@ class Sample:
 class Survey:
     """The result of a survey. `views_per_s` is the speed of all running sidecars, None while not measured.
 
-    `is_migrated`: the checks of sidecar.watch were there to be run.
+    `storage`: as asked for, else as sidecar.watch would choose it. `is_migrated`: its checks were there to be run.
     """
 
     table: Table
@@ -66,6 +66,7 @@ class Survey:
     sample: Sample
     views_per_s: float | None
     refusal: Refusal | None
+    storage: str
     is_migrated: bool = True
 
 
@@ -84,6 +85,7 @@ def survey(connection: Connection, request: WatchRequest) -> Survey:
             "dimensions": request.dimensions,
             "index_kind": request.index,
             "model": request.model,
+            "storage": request.storage,
         }
     refusal = None
     try:
@@ -109,6 +111,7 @@ def survey(connection: Connection, request: WatchRequest) -> Survey:
         sample=Sample([row[0] for row in rows], [row[1] for row in rows if row[1] is not None]),
         views_per_s=_value(connection, "speed", (wanted["kind"], request.dimensions)),
         refusal=refusal,
+        storage=wanted["storage"] or "vector",
     )
 
 

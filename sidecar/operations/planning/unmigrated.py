@@ -67,6 +67,7 @@ def survey_unmigrated(connection: Connection, request: WatchRequest) -> Survey:
             sample=_sample(connection, found["quoted"], table, source),
             views_per_s=None,
             refusal=_pgvector_refusal(connection) if found["has_key"] else _without_key(found["name"]),
+            storage=request.storage or "vector",
             is_migrated=False,
         )
 

@@ -125,7 +125,7 @@ def test_a_schema_too_old_for_an_option_is_reported_with_its_version(plain_datab
     with engine.connect() as connection:
         connection.execute(text(PRODUCTS))
         for source in ("text", "text[]"):
-            arguments = f"regclass, {source}, text, text, text, integer, text, text, boolean, text[]"
+            arguments = f"regclass, {source}, text, text, text, integer, text, text, boolean, text[], text"
             connection.execute(text(f"drop function sidecar.watch({arguments})"))
         with pytest.raises(SidecarMissing, match="an older version of it"):
             op(connection).sidecar_watch("products", "title")

@@ -47,7 +47,7 @@ class Steps:
         match outcome:
             case RowOutcome.VECTOR:
                 assert row.content is not None
-                [packed] = pack_vectors([self.encoder.vector_of(row.content.decode())])
+                [packed] = pack_vectors([self.encoder.vector_of(row.content.decode())], "vector")
                 return replace(
                     claimed.result(outcome, row.content_hash()),
                     packed_vector=packed,

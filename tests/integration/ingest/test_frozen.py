@@ -59,7 +59,7 @@ async def write_vectors(
     lease = Lease(uuid4(), 60)
     events = await claim(connection, watch, ClaimRequest(Queue.LIVE, ROWS // 2), [0], lease)
     titles = [f"title {e.key[0]}" for e in events if e.key is not None]
-    packed = pack_vectors([ENCODER.vector_of(title) for title in titles])
+    packed = pack_vectors([ENCODER.vector_of(title) for title in titles], "vector")
     results = [
         RowResult(
             event.key or (),

@@ -76,6 +76,7 @@ class WatchedTable:
     source: tuple[str, ...]
     target: str
     companion: sql.Identifier | None
+    storage: str = "vector"
 
     async def vectors(self) -> dict[Key, NDArray[np.float32] | None]:
         """Key → stored vector; None for NULL. Companion rows without a row in the table are included."""
@@ -100,6 +101,8 @@ class WatchedTable:
         problems = [f"{key} has a vector but no row" for key in vectors.keys() - contents.keys()]
         for key, content in contents.items():
             expected = None if self._json(key) in failed else expected_vector(encoder, content)
+            if expected is not None and self.storage == "halfvec":
+                expected = expected.astype(np.float16).astype(np.float32)
             if not _same(vectors.get(key), expected):
                 problems.append(
                     f"{key} has {_describe(vectors.get(key))} where {content!r:.60} makes {_describe(expected)}"
@@ -238,7 +241,8 @@ async def watch(
     )
     row = await (await connection.execute(query)).fetchone()
     assert row is not None
-    return WatchedTable(connection, row[0], name, tuple(key), tuple(source), options["target"], home)
+    storage = options.get("storage") or "vector"
+    return WatchedTable(connection, row[0], name, tuple(key), tuple(source), options["target"], home, storage)
 
 
 def _normal(key: str | Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ def _objects(db: Connection) -> list[str]:
         select c.relname from pg_class c
             where relnamespace = 'sidecar_internal'::regnamespace and relkind = 'r' and relname ~ '[0-9]$'
         union all select p.proname from pg_proc p where p.pronamespace = 'sidecar_internal'::regnamespace and proname ~
-            '[0-9]'
+            '_[0-9]'
         union all select t.tgname from pg_trigger t where not tgisinternal
         union all select 'scan' from sidecar_internal.scans union all select 'failure' from sidecar_internal.failures
         union all select 'breakage' from sidecar_internal.breakages

@@ -28,6 +28,7 @@ IN_ROW = Identifiers(
     is_image=False,
     vector_schema="public",
     dimensions=16,
+    storage="vector",
 )
 IN_COMPANION = IN_ROW._replace(companion="public.items_vectors")
 PAGES = ["backfill_page", "sweep_page", "verify_page", "verify_key", "entries_page", "vectors_page", "clear_keys"]

@@ -38,6 +38,7 @@ DONE = WatchStatus(
     outdated=0,
     retrying=0,
     health="ok",
+    storage="vector",
 )
 FAILED = replace(DONE, state="up to date, but 3 rows failed", failed=3, health="warning")
 BUSY = replace(DONE, state="catching up", pending=1, health="working")
