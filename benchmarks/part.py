@@ -20,6 +20,7 @@ class Group(Enum):
 
     DATABASE = ("database", "What a watch costs your database")
     QUEUE = ("queue", "The queue")
+    STORAGE = ("storage", "Vector or halfvec")
     LAG = ("lag", "From commit to vector")
     INGEST = ("ingest", "Rows per second")
     PICTURES = ("pictures", "Pictures")

@@ -9,7 +9,9 @@ from benchmarks.database.index_build import measure_index_build
 from benchmarks.database.old_snapshot import measure_old_snapshot
 from benchmarks.database.outstanding import measure_outstanding
 from benchmarks.database.queue_cycle import measure_queue_cycle
+from benchmarks.database.recall import measure_recall
 from benchmarks.database.single_inserts import measure_single_inserts
+from benchmarks.database.storage import measure_storage
 from benchmarks.database.triggers import measure_triggers
 from benchmarks.database.writers import measure_writers
 from benchmarks.decoding import measure_decoding
@@ -40,6 +42,8 @@ PARTS: Sequence[Part] = (
     Part("queue", Group.QUEUE, lambda run: measure_queue_cycle(run.server, rows=20_000)),
     Part("outstanding", Group.QUEUE, measure_outstanding),
     Part("snapshot", Group.QUEUE, lambda run: measure_old_snapshot(run.server, events=1_000_000)),
+    Part("storage", Group.STORAGE, lambda run: measure_storage(run.server, rows=2_560, rounds=run.rounds)),
+    Part("recall", Group.STORAGE, lambda run: measure_recall(run.server, 5_000, queries=1_000, rounds=run.rounds)),
     Part("lag", Group.LAG, lambda run: measure_lag(run.server, inserts=100)),
     Part("live", Group.LAG, lambda run: measure_live(run.server, inserts=50)),
     Part("takeover", Group.LAG, lambda run: measure_takeover(run.server, run.rounds if run.full else 1)),

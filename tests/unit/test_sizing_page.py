@@ -68,11 +68,13 @@ def test_cores_that_decode_follow_from_the_rates(row: list[str], views: int) -> 
 @pytest.mark.parametrize("row", _tables("Disk")[0], ids=lambda row: row[0])
 def test_disk_is_what_plan_estimates(row: list[str]) -> None:
     number = 1_000_000
-    halfvec, vector = (
-        estimate(number, [100], 1.0, Target(int(row[0]), "vector", index, 0), None) for index in ("halfvec", "vector")
+    default, halves, long_index = (
+        estimate(number, [100], 1.0, Target(int(row[0]), storage, index, 0), None)
+        for storage, index in (("vector", "halfvec"), ("halfvec", "halfvec"), ("vector", "vector"))
     )
-    sizes = (halfvec.vector_bytes, halfvec.index_bytes, vector.index_bytes)
-    assert row[1:] == [*(f"{size / number:,.0f} B" for size in sizes), f"{halfvec.disk_bytes / 1e9:.1f} GB"]
+    sizes = (default.vector_bytes, halves.vector_bytes, default.index_bytes, long_index.index_bytes)
+    totals = (f"{each.disk_bytes / 1e9:.1f} GB" for each in (default, halves))
+    assert row[1:] == [*(f"{size / number:,.0f} B" for size in sizes), *totals]
 
 
 def test_changed_pictures_an_hour_follow_from_the_rates() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from alembic.util import CommandError
-from pgvector.sqlalchemy import Vector
+from pgvector.sqlalchemy import HALFVEC, Vector
 from sqlalchemy import Column, Connection, Integer, MetaData, NullPool, String, Table, create_engine, text
 
 from sidecar.alembic.watch import declared_watches
@@ -81,6 +81,20 @@ def test_exposed_columns_are_written_compared_and_restored_by_the_downgrade(conn
     assert connection.scalar(exposed) == []
 
 
+@pytest.mark.parametrize(("declared", "stored"), [({}, "halfvec"), ({"storage": "halfvec"}, "halfvec"), ({}, "vector")])
+def test_a_declared_watch_without_storage_takes_that_of_the_column(
+    connection: Connection, declared: dict[str, str], stored: str
+) -> None:
+    def model(options: dict[str, str]) -> MetaData:
+        column = Column("photo_embedding", HALFVEC(16) if stored == "halfvec" else Vector(16))
+        return products(column, watches=[{**PHOTO, **options}])
+
+    apply(connection, differences(connection, model(declared)))
+    assert connection.scalar(text("select storage from sidecar_internal.watches")) == stored
+    for same in (declared, {}, {"storage": stored}):
+        assert differences(connection, model(same)).is_empty()
+
+
 def test_a_watch_that_is_no_longer_declared_ends_before_any_other_operation(connection: Connection) -> None:
     apply(connection, differences(connection, products(watches=[PHOTO])))
     found = differences(connection, products(Column("price", Integer), watches=[]))
@@ -126,6 +140,7 @@ def test_quoted_names_and_companions_compare_equal(connection: Connection, compa
         {"dimensions": 17},
         {"model": "other"},
         {"index": "vector"},
+        {"storage": "halfvec"},
         {"kind": "image"},
     ],
 )

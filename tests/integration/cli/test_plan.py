@@ -32,19 +32,21 @@ def planned(command_line: CommandLine, *arguments: str, code: int = 0) -> Any:
     return parse(outcome.stdout)
 
 
-@pytest.mark.parametrize("index", ["halfvec", "vector"])
+@pytest.mark.parametrize(("storage", "index"), [("vector", "halfvec"), ("vector", "vector"), ("halfvec", "halfvec")])
 @pytest.mark.parametrize("dimensions", [1152, 256])
 def test_index_vectors_and_ledger_take_about_the_planned_space(
-    db: Db, command_line: CommandLine, index: str, dimensions: int
+    db: Db, command_line: CommandLine, storage: str, index: str, dimensions: int
 ) -> None:
     rows = 400
     db.execute("create table notes (id bigint primary key, body text)")
     db.execute("insert into notes select i, 'note ' || i from generate_series(1, %s::int) i", [rows])
-    plan = planned(command_line, "notes", "body", "--index", index, "--dimensions", str(dimensions))
+    options = ("--index", index, "--dimensions", str(dimensions), "--storage", storage)
+    plan = planned(command_line, "notes", "body", *options)
     assert (plan["rows"], plan["rows_to_embed"], plan["estimated"], plan["refusal"]) == (rows, rows, False, None)
     db.execute(
-        "select sidecar.watch('notes', 'body', index => %s::text, dimensions => %s, companion => 'c', target => 'e')",
-        [index, dimensions],
+        "select sidecar.watch('notes', 'body', index => %s::text, dimensions => %s, companion => 'c', target => 'e',"
+        " storage => %s::text)",
+        [index, dimensions, storage],
     )
     db.execute(
         "insert into c select i, (select array_agg(sin(i * n)) from generate_series(1, %s) n)::real[]::vector"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -26,6 +27,15 @@ def test_watch_passes_every_option_to_the_database(db: Db, command_line: Command
         ("products", "image", ["photo"], "photo_embedding", None, 1152, "halfvec", None),
         ("products", "text", ["title", "brand"], "e", "product_vectors", 16, "none", "some-model"),
     ]
+
+
+def test_watch_stores_halves_where_it_is_told_to_and_status_says_so(db: Db, command_line: CommandLine) -> None:
+    text = command_line.succeed("watch", "products", "--source", "title", "--target", "e", "--storage", "halfvec")
+    assert "order by e <=> $1::halfvec(1152) limit 10" in text
+    assert re.search(r"vectors +as halfvec", command_line.succeed("status", "products"))
+    assert parse(command_line.succeed("status", "products", "--json"))[0]["storage"] == "halfvec"
+    with_vector = ("watch", "products", "--source", "title", "--target", "e", "--storage", "vector", "--replace")
+    assert "HINT: Leave storage out to keep halfvec. To change it, name a new table" in command_line.fail(*with_vector)
 
 
 def test_watch_exposes_columns(db: Db, command_line: CommandLine) -> None:
