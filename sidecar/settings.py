@@ -46,6 +46,9 @@ def choose_decode_processes(cpus: int, *, has_gpu: bool) -> int:
 
     A GPU that encodes 640 views a second needs 80 pictures of eight views, or 640 of one: eight CPUs for pictures of 12
     megapixels with eight views. Two at least, so that a query's picture need not wait for one of a backfill.
+
+    On a CPU they compete with the model. Two of them on two cores with the demo's model, instead of one: 1.5 times the
+    pictures of 12 megapixels, 0.8 times those of 1.2; a third gained nothing.
     """
     return min(max(cpus - 1, 2), 16) if has_gpu else min(max(cpus, 2), 9)
 
