@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from sidecar.model.device import ComputeDevice
 from sidecar.model.exports.directory import ExportDirectory, ExportManifest, StoredPrecision, store_pair_scale
 from sidecar.model.exports.graphs import OPSET, write_image_graph, write_text_graph
 from sidecar.model.exports.loading import load_exported_encoder
+from sidecar.model.exports.memory import return_freed_memory
 from sidecar.model.exports.parity import BATCH_SIZES, Parity, Samples, Vectors, encode_samples, measure_parity
 from sidecar.model.exports.quantization import quantise_graphs
 from sidecar.model.golden import write_golden
@@ -79,28 +80,48 @@ class _Reference:
 
 def _export_into(directory: ExportDirectory, settings: Settings, request: ExportRequest) -> list[Parity]:
     """Holds one model in memory at a time: that of the default is 3.5 GB, and more while it is compiled."""
-    reference = _write_export(directory, settings, request)
-    gc.collect()  # modules refer to one another in circles
+    exact = ExportDirectory(directory.path / "fp32") if request.precision == "int8" else directory
+    exact.path.mkdir(exist_ok=True)
+    reference = _write_export(exact, directory, settings, request)
+    if exact is not directory:
+        request.report("Quantising the graphs to int8")
+        quantise_graphs(exact, directory)
+        shutil.rmtree(exact.path)
     request.report(f"Comparing {len(reference.samples.texts)} texts and {len(reference.samples.views)} pictures")
     parities = []
     for backend in ("onnx", *(["openvino"] if find_spec("openvino") else [])):
+        return_freed_memory()
         parities.append(_measure(directory, settings, backend, reference))
         parities[-1].check()
     return parities
 
 
-def _write_export(directory: ExportDirectory, settings: Settings, request: ExportRequest) -> _Reference:
+def _write_export(
+    exact: ExportDirectory, directory: ExportDirectory, settings: Settings, request: ExportRequest
+) -> _Reference:
+    """Writes the graphs in fp32 into `exact`, and all else into `directory`. PyTorch's model has gone at the end."""
     request.report(f"Loading {settings.vision_model_id} in fp32")
     source = load_torch_model(ComputeDevice(torch.device("cpu"), "fp32"), settings)
     directory.write_configuration(source.checkpoint)
     request.report("Writing the graphs of both towers")
-    _write_graphs(source, directory, request)
+    token_ids = [text.token_ids for text in source.encoder.prepare_texts(request.texts[:2])]
+    write_image_graph(source.towers, source.preprocessing, source.encoder.view_size, exact)
+    write_text_graph(source.towers, token_ids, exact)
     write_golden(source.encoder, directory.golden)
     directory.write_manifest(_describe(settings, source, request.precision))
     request.report("Computing vectors to compare with")
     samples = Samples(source.encoder.prepare_texts(request.texts), request.draw_views(source.encoder.view_size))
     vectors = encode_samples(source.encoder, samples, BATCH_SIZES[-1])
+    _free_weights(source)
     return _Reference(source.encoder.fingerprint, samples, vectors)
+
+
+def _free_weights(source: TorchModel) -> None:
+    """Frees the memory of the weights. Dropping the model would not: caches of PyTorch's exporter refer to them."""
+    towers = cast("torch.nn.Module", source.towers)
+    for tensor in (*towers.parameters(), *towers.buffers()):
+        tensor.data = torch.empty(0)
+    return_freed_memory()
 
 
 def _measure(directory: ExportDirectory, settings: Settings, backend: str, reference: _Reference) -> Parity:
@@ -110,20 +131,6 @@ def _measure(directory: ExportDirectory, settings: Settings, backend: str, refer
     if exported.fingerprint != reference.fingerprint:
         raise ModelError(f"the export has the fingerprint {exported.fingerprint}, not {reference.fingerprint}")
     return measure_parity(reference.vectors, backend, exported, reference.samples)
-
-
-def _write_graphs(source: TorchModel, directory: ExportDirectory, request: ExportRequest) -> None:
-    exact = directory
-    if request.precision == "int8":
-        exact = ExportDirectory(directory.path / "fp32")
-        exact.path.mkdir()
-    token_ids = [text.token_ids for text in source.encoder.prepare_texts(request.texts[:2])]
-    write_image_graph(source.towers, source.preprocessing, source.encoder.view_size, exact)
-    write_text_graph(source.towers, token_ids, exact)
-    if request.precision == "int8":
-        request.report("Quantising them to int8")
-        quantise_graphs(exact, directory)
-        shutil.rmtree(exact.path)
 
 
 def _describe(settings: Settings, source: TorchModel, precision: StoredPrecision) -> ExportManifest:

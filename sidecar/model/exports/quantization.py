@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from sidecar.errors import ModelError
 from sidecar.model.exports.directory import TOWERS, ExportDirectory
+from sidecar.model.exports.memory import return_freed_memory
 
 _QUANTISATION_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, OSError)
 
@@ -21,6 +22,7 @@ def quantise_graphs(source: ExportDirectory, target: ExportDirectory) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     for tower in TOWERS:
+        return_freed_memory()
         try:
             with _quiet():
                 quantize_dynamic(
