@@ -29,7 +29,7 @@ from sidecar.batching.encoder import Encoder, PairScorer, framing_of
 from sidecar.batching.lanes import BatchSettings
 from sidecar.batching.reranker import LazyScorer, Reranker
 from sidecar.concurrency import background, in_daemon_thread
-from sidecar.config import Settings, load_settings, misspelt_variables, set_passive_openmp_wait
+from sidecar.config import Settings, load_settings, misspelt_variables, set_openmp_defaults
 from sidecar.error_lines import write_error
 from sidecar.errors import ConfigurationError, ModelError, SidecarError
 from sidecar.http.access import Access
@@ -82,7 +82,7 @@ _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
 
 def load_embedding_model(settings: Settings) -> Encoder:
     """Loads the model that the settings name. Blocks. Imports torch only when called: that takes seconds."""
-    set_passive_openmp_wait()
+    set_openmp_defaults()
     from sidecar.model.loading import load_encoder
 
     return load_encoder(settings)
@@ -90,7 +90,7 @@ def load_embedding_model(settings: Settings) -> Encoder:
 
 def load_reranking_model(settings: Settings, device_call: DeviceCall) -> PairScorer:
     """Loads the cross-encoder that the settings name. Blocks. Imports torch and sentence-transformers when called."""
-    set_passive_openmp_wait()
+    set_openmp_defaults()
     from sidecar.model.reranker.loading import load_cross_encoder
 
     return load_cross_encoder(settings, device_call)

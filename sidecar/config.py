@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -15,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
+from sidecar.cpus import count_cpus_of_quota
 from sidecar.errors import ConfigurationError
 from sidecar.settings import Settings
 from sidecar.spelling import find_misspelt
@@ -25,7 +29,8 @@ __all__ = [
     "load_settings",
     "misspelt_variables",
     "service_files",
-    "set_passive_openmp_wait",
+    "set_compiler_defaults",
+    "set_openmp_defaults",
     "settings_table",
     "variable_names",
 ]
@@ -79,13 +84,38 @@ def misspelt_variables() -> list[str]:
     return [f"{name} is not a setting: did you mean {meant}?" for name, meant in found.items()]
 
 
-def set_passive_openmp_wait() -> None:
-    """Makes OpenMP's threads sleep while they wait for each other. Call it before torch is imported.
+def set_openmp_defaults(root: Path = Path("/")) -> None:
+    """How OpenMP's threads wait and how many there are. Call it before torch is imported. A user's own values stay.
 
-    By default they spin, and a batch takes many times as long if other processes need the CPU. An OMP_WAIT_POLICY of
-    the user takes precedence.
+    By default they spin while they wait, and a batch takes many times as long if other processes need the CPU. And they
+    are as many as the process's CPUs, although a container's quota may be that of fewer. `root`: see count_cpus.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    threads = count_cpus_of_quota(root)
+    if threads is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+
+def set_compiler_defaults() -> None:
+    """Where torch.compile and Triton keep what they build, and with how many processes. A user's own values stay.
+
+    Their directories are named after the user or are in the home directory, and the user id of a container often has
+    neither; ours is named after the id. Their processes, one for each CPU, would stay until the sidecar ends: none.
+    """
+    directory = _own_directory(f"sidecar-compiled-{os.geteuid()}")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(directory))
+    os.environ.setdefault("TRITON_CACHE_DIR", str(directory / "triton"))
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+def _own_directory(name: str) -> Path:
+    """A directory for temporary files, kept for the next start; a new one if another user could write into that."""
+    directory = Path(tempfile.gettempdir()) / name
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    return directory if is_own else Path(tempfile.mkdtemp(prefix=f"{name}-"))
 
 
 def environment_without_secrets() -> dict[str, str]:

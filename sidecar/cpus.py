@@ -20,6 +20,12 @@ def count_cpus(root: Path = Path("/")) -> int:
     return max(1, math.ceil(min(_count_affinity(), _read_quota(root))))
 
 
+def count_cpus_of_quota(root: Path = Path("/")) -> int | None:
+    """`count_cpus` if a quota makes it less than the affinity; None if not. Libraries know the affinity only."""
+    cpus = count_cpus(root)
+    return cpus if cpus < _count_affinity() else None
+
+
 def _count_affinity() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from sidecar.config import Settings, set_passive_openmp_wait, variable_names
+from sidecar.config import Settings, set_openmp_defaults, variable_names
 from sidecar.embedded_postgres.programs import VERSIONS
 from tests.servers import Server, Servers, open_directory
 from tests.tasks import no_task_left
@@ -32,7 +32,7 @@ for _name in list(os.environ):
     if _name in _OURS or _name.startswith("PG"):
         del os.environ[_name]
 os.environ["HF_HUB_OFFLINE"] = "1"
-set_passive_openmp_wait()
+set_openmp_defaults()
 
 # `make test` uses the same few examples each time, `make faults` many new ones. No deadlines: machines may be loaded.
 _patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -14,7 +14,7 @@ from benchmarks.ingest.running import running_ingest
 from benchmarks.pictures import insert_photos, jpegs
 from benchmarks.scratch import execute, scratch_database
 from sidecar.batching.encoder import Encoder
-from sidecar.config import Settings, set_passive_openmp_wait
+from sidecar.config import Settings, set_openmp_defaults
 from tests.encoders import TimedEncoder
 from tests.servers import Server
 from tests.waiting import wait_until_async
@@ -47,7 +47,7 @@ async def measure_pipeline(server: Server, rows: int, rounds: int) -> list[Figur
 
 
 def _tiny_model(directory: Path) -> Encoder:
-    set_passive_openmp_wait()  # before torch is imported, as in the sidecar
+    set_openmp_defaults()  # before torch is imported, as in the sidecar
     from sidecar.model.loading import load_encoder
     from tests.tiny_models.open_clip_model import make_tiny_model
 

@@ -164,9 +164,9 @@ def _check_filled(contents: Contents, source: list[str]) -> None:
 
 
 def _load(settings: Settings) -> OpenClipEncoder | ExportedEncoder:
-    from sidecar.config import set_passive_openmp_wait
+    from sidecar.config import set_openmp_defaults
 
-    set_passive_openmp_wait()  # before torch is imported, as in the sidecar
+    set_openmp_defaults()  # before torch is imported, as in the sidecar
     from sidecar.model.loading import load_encoder
 
     return load_encoder(settings)

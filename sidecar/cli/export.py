@@ -40,9 +40,9 @@ def export(
       VISION_MODEL_ID=demo sidecar export --out demo-onnx
       ENCODER_BACKEND=onnx EXPORT_DIR=demo-onnx VISION_MODEL_ID=demo REQUIRE_CUDA=0 sidecar serve
     """
-    from sidecar.config import load_settings, set_passive_openmp_wait
+    from sidecar.config import load_settings, set_openmp_defaults
 
-    set_passive_openmp_wait()
+    set_openmp_defaults()
     from sidecar.demo.emoji import read_emoji
     from sidecar.model.exports.exporting import ExportRequest, export_model
 

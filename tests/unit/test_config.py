@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from sidecar.config import Settings, load_settings, set_passive_openmp_wait, variable_names
+from sidecar.config import Settings, load_settings, set_openmp_defaults, variable_names
 from sidecar.errors import ConfigurationError
 
 
@@ -271,10 +271,10 @@ def test_constructing_settings_reads_no_environment(monkeypatch: pytest.MonkeyPa
 
 def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    set_passive_openmp_wait()
+    set_openmp_defaults()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
     monkeypatch.delenv("OMP_WAIT_POLICY")
-    set_passive_openmp_wait()
+    set_openmp_defaults()
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
 

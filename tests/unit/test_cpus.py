@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cpus import count_cpus
+from sidecar.config import set_openmp_defaults
+from sidecar.cpus import count_cpus, count_cpus_of_quota
 
 HOST = "0::/kubepods/pod7/app\n"
 HOST_V1 = "4:memory:/docker/ab\n3:cpu,cpuacct:/docker/ab\n"
@@ -61,3 +62,24 @@ def test_a_quota_limits_the_cpus(tmp_path: Path, own: str, files: dict[str, str]
 
 def test_without_control_groups_the_affinity_counts(tmp_path: Path) -> None:
     assert count_cpus(tmp_path) == 8
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("300000 100000\n", 3), ("max 100000\n", None)])
+def test_a_quota_is_told_from_the_affinity_which_libraries_know_by_themselves(
+    tmp_path: Path, limit: str, expected: int | None
+) -> None:
+    assert count_cpus_of_quota(write_groups(tmp_path, "0::/\n", {"cpu.max": limit})) == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "chosen", "expected"),
+    [("300000 100000\n", None, "3"), ("300000 100000\n", "5", "5"), ("max 100000\n", None, None)],
+)
+def test_pytorch_gets_a_thread_for_each_cpu_of_the_quota_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, chosen: str | None, expected: str | None
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", chosen or "")
+    if chosen is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    set_openmp_defaults(write_groups(tmp_path, "0::/\n", {"cpu.max": limit}))
+    assert os.environ.get("OMP_NUM_THREADS") == expected

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.config import Settings
+from sidecar.cpus import count_cpus_of_quota
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.model.device_faults import translate_fault
 from sidecar.model.exports.directory import ExportDirectory, ExportManifest, Tower
@@ -165,6 +166,7 @@ def _open_graph(
 
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # Postgres may run on the same cores
+    options.intra_op_num_threads = count_cpus_of_quota() or 0  # 0: as many as cores that the process may run on
     if placement.provider != _CPU:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     provider_options = dict(placement.options)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sidecar.config import Settings
+from sidecar.cpus import count_cpus_of_quota
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.model.device import computes_bf16
 from sidecar.model.device_faults import translate_fault
@@ -53,14 +54,14 @@ def open_openvino_graphs(settings: Settings, directory: ExportDirectory, manifes
         raise ConfigurationError([_NOT_INSTALLED]) from error
     precision = _choose_precision(settings.model_precision, manifest)
     core = openvino.Core()
-    image, text = (
-        _compile(core, directory.graph(tower), {"INFERENCE_PRECISION_HINT": _HINTS[precision]})
-        for tower in ("image", "text")
-    )
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision]}
+    if (threads := count_cpus_of_quota()) is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+    image, text = (_compile(core, directory.graph(tower), config) for tower in ("image", "text"))
     return LoadedGraphs(image, text, "cpu", precision)
 
 
-def _compile(core: Any, path: Path, config: dict[str, str]) -> OpenvinoGraph:
+def _compile(core: Any, path: Path, config: dict[str, Any]) -> OpenvinoGraph:
     try:
         return OpenvinoGraph(core.compile_model(core.read_model(path), "CPU", config))
     except RuntimeError as error:
