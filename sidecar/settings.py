@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     tta_crop_size: int | None = Field(default=None, ge=16, le=4096)
     """Side in pixels of a crop before it is resized to `VISION_SIZE`: its detail, at no cost on the device."""
     model_precision: Literal["bf16", "fp16", "fp32"] | None = None
-    """Number format on the device. Unset: `bf16` where the device supports it, else `fp32`."""
+    """Number format on the device. Unset: `bf16` where a GPU, or for large models a CPU, is fast in it; else `fp32`."""
     encoder_backend: Literal["torch", "onnx", "openvino", "tensorrt"] = "torch"
     """What computes the vectors. All but `torch` run the model in `EXPORT_DIR`; `onnx` on a GPU if there is one."""
     export_dir: Path | None = Field(
@@ -106,6 +106,12 @@ class Settings(BaseSettings):
         default=None, pattern=r"^cuda(:\d+)?$", json_schema_extra={"allowed": "cuda, or cuda:0, cuda:1 and so on"}
     )
     """The GPU to use. Unset: the first."""
+    device_graphs: Literal["auto", "off"] = "auto"
+    """CUDA graphs for texts and for up to 8 crops: less time to start kernels. `off` saves the GPU's memory."""
+    device_attention: Literal["auto", "off"] = "auto"
+    """Time the implementations of attention on the GPU at start, and use the fastest. `off`: PyTorch's choice."""
+    device_compile: Literal["off", "on"] = "off"
+    """Compile the model with torch.compile at start, for a minute or more; needs a C++ compiler."""
     enable_tta: bool = True
     """Average several crops of a picture, and tiles of a panorama. `0` is faster and less exact."""
     panorama_max_ratio: float = Field(default=2.6, gt=1, le=100)
@@ -290,7 +296,9 @@ class Settings(BaseSettings):
     """Objective: the fraction of requests that are answered, neither refused because of overload nor failed."""
 
     @field_validator(
-        "model_precision", "matmul_precision", "encoder_backend", "cuda_device", "preprocess", "rerank", mode="before"
+        *("model_precision", "matmul_precision", "encoder_backend", "cuda_device", "preprocess", "rerank"),
+        *("device_graphs", "device_attention", "device_compile"),
+        mode="before",
     )
     @classmethod
     def _lower(cls, value: Any) -> Any:

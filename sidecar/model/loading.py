@@ -8,6 +8,7 @@ import time
 import torch
 
 from sidecar.config import Settings
+from sidecar.model.acceleration.accelerating import Acceleration
 from sidecar.model.device import ComputeDevice, choose_device
 from sidecar.model.exports.encoder import ExportedEncoder
 from sidecar.model.exports.loading import load_exported_encoder
@@ -35,9 +36,11 @@ def _load(settings: Settings) -> OpenClipEncoder | ExportedEncoder:
         return load_exported_encoder(settings)
     compute = choose_device(settings)
     torch.set_float32_matmul_precision(settings.matmul_precision)
-    return load_encoder_on(compute, settings)
+    encoder = load_encoder_on(compute, settings)
+    encoder.accelerate(Acceleration(settings, ComputeDevice(compute.device, encoder.precision)))
+    return encoder
 
 
 def load_encoder_on(compute: ComputeDevice, settings: Settings) -> OpenClipEncoder:
-    """The model computed by torch on a given device. Raises ModelError."""
+    """The model computed by torch on a given device, without acceleration. Raises ModelError."""
     return load_torch_model(compute, settings).encoder

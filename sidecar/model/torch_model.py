@@ -33,6 +33,7 @@ def load_torch_model(compute: ComputeDevice, settings: Settings) -> TorchModel:
     preprocessing = read_preprocessing(checkpoint.model_cfg, checkpoint.preprocess_cfg)
     tokenizer = load_tokenizer(checkpoint)
     tensors = read_weights(checkpoint)
+    compute = compute.for_model(sum(tensor.numel() for tensor in tensors.values()))
     towers = load_towers(checkpoint, tensors, compute, settings.vision_size)
     pair_scale = read_pair_scale(tensors, checkpoint.model_cfg)
     weights = WeightFacts(digest_weights(tensors), read_view_size(towers), pair_scale)

@@ -62,4 +62,4 @@ def test_rows_get_1152_dimensions_of_the_full_size_model(database_url: str, side
     assert row[3] == pytest.approx(1, abs=1e-5)
     answer = httpx.post(f"{sidecar.url}/embed/text", json={"text": TEXT}, timeout=600).json()
     stored = np.array(row[4].strip("[]").split(","), dtype=np.float32)
-    assert np.dot(stored, np.array(answer["embedding"], dtype=np.float32)) == pytest.approx(1, abs=1e-5)
+    assert np.dot(stored, np.array(answer["embedding"], dtype=np.float32)) == pytest.approx(1, abs=1e-3)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sidecar.model.device import choose_device
+from sidecar.model.device import ComputeDevice, choose_device
 from tests.model.variants import settings_for
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -35,3 +35,17 @@ def test_a_missing_gpu_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixtur
     chosen = choose_device(settings_for(Path("any"), CUDA_DEVICE="cuda:1"))
     assert chosen.device.type in ("cpu", "mps")
     assert warnings_of(caplog)[0].startswith("CUDA_DEVICE=cuda:1 is ignored")
+
+
+def test_a_cpu_with_bf16_matrices_uses_them_for_large_models_unless_told_otherwise() -> None:
+    has_matrices = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    unset = choose_device(settings_for(Path("any")))
+    assert unset.for_model(877_960_000).precision == ("bf16" if has_matrices else "fp32")
+    assert unset.for_model(15_000_000).precision == "fp32"
+    assert choose_device(settings_for(Path("any"), MODEL_PRECISION="fp32")).for_model(877_960_000).precision == "fp32"
+
+
+@pytest.mark.parametrize(("parameters", "precision"), [(877_960_000, "bf16"), (15_000_000, "fp32")])
+def test_the_number_format_follows_the_size_of_the_model(parameters: int, precision: str) -> None:
+    assert ComputeDevice(torch.device("cpu"), "fp32", True).for_model(parameters).precision == precision
+    assert ComputeDevice(torch.device("cpu"), "fp32").for_model(parameters).precision == "fp32"
