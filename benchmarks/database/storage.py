@@ -83,7 +83,7 @@ async def measure_storage(server: Server, rows: int, rounds: int) -> list[Figure
 
 
 def _describe(title: str, measured: Mapping[str, Measured]) -> list[Figure]:
-    """Of the ways to store a column only pgvector's own and PLAIN go on the page."""
+    """On the page goes what pgvector's own way to store a column and PLAIN take; of the others only the rates."""
     baseline = measured[BASELINE]
     figures = []
     for name, m in measured.items():
@@ -103,8 +103,11 @@ def _describe(title: str, measured: Mapping[str, Measured]) -> list[Figure]:
                 )
                 if ours
             ]
-        is_detail = name.endswith(("MAIN", "EXTENDED"))
-        figures += [replace(figure, is_detail=is_detail, is_baseline=m is baseline) for figure in own]
+        is_rare = name.endswith(("MAIN", "EXTENDED"))
+        sizes_are_known = title.startswith("complete")  # from the bare write
+        for figure in own:
+            is_detail = (is_rare and not figure.name.endswith("rows/s")) or (sizes_are_known and not figure.rounds)
+            figures.append(replace(figure, is_detail=is_detail, is_baseline=m is baseline))
     return figures
 
 
