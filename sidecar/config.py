@@ -28,6 +28,7 @@ __all__ = [
     "environment_without_secrets",
     "load_settings",
     "misspelt_variables",
+    "own_temporary_directory",
     "service_files",
     "set_compiler_defaults",
     "set_openmp_defaults",
@@ -102,13 +103,13 @@ def set_compiler_defaults() -> None:
     Their directories are named after the user or are in the home directory, and the user id of a container often has
     neither; ours is named after the id. Their processes, one for each CPU, would stay until the sidecar ends: none.
     """
-    directory = _own_directory(f"sidecar-compiled-{os.geteuid()}")
+    directory = own_temporary_directory(f"sidecar-compiled-{os.geteuid()}")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(directory))
     os.environ.setdefault("TRITON_CACHE_DIR", str(directory / "triton"))
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 
-def _own_directory(name: str) -> Path:
+def own_temporary_directory(name: str) -> Path:
     """A directory for temporary files, kept for the next start; a new one if another user could write into that."""
     directory = Path(tempfile.gettempdir()) / name
     with suppress(FileExistsError):

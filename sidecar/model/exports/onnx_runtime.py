@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.config import Settings
+from sidecar.config import Settings, own_temporary_directory
 from sidecar.cpus import count_cpus_of_quota
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.model.device_faults import translate_fault
@@ -90,7 +89,7 @@ def _place(settings: Settings, directory: ExportDirectory, manifest: ExportManif
     if settings.encoder_backend == "tensorrt":
         _require(_TENSORRT, available, settings)
         precision: Precision = settings.model_precision or "bf16"
-        options = _tensorrt_options(directory, precision)
+        options = _tensorrt_options(directory, manifest, precision)
         return _Placement(_TENSORRT, {"device_id": number, **options}, gpu, precision)
     if settings.require_cuda:
         _require(_CUDA, available, settings)
@@ -130,7 +129,7 @@ def _require(provider: str, available: list[str], settings: Settings) -> None:
         raise ConfigurationError([_NO_PROVIDER % (settings.encoder_backend, wanted, has)])
 
 
-def _tensorrt_options(directory: ExportDirectory, precision: Precision) -> dict[str, Any]:
+def _tensorrt_options(directory: ExportDirectory, manifest: ExportManifest, precision: Precision) -> dict[str, Any]:
     """Engines and timings are kept: building them takes minutes.
 
     fp16 is refused: SigLIP's activations leave its range (NVIDIA/TensorRT issue 4373 has a cosine of 0.65).
@@ -139,7 +138,7 @@ def _tensorrt_options(directory: ExportDirectory, precision: Precision) -> dict[
         raise ConfigurationError(
             ["MODEL_PRECISION=fp16: TensorRT loses SigLIP's outliers in fp16\nHINT: Use bf16 or fp32."]
         )
-    cache = str(_tensorrt_cache(directory.path))
+    cache = str(_tensorrt_cache(directory.path, manifest, precision))
     return {
         "trt_bf16_enable": precision == "bf16",
         "trt_engine_cache_enable": True,
@@ -149,13 +148,19 @@ def _tensorrt_options(directory: ExportDirectory, precision: Precision) -> dict[
     }
 
 
-def _tensorrt_cache(export: Path) -> Path:
-    """A directory in the export, or if that is read-only in the one for temporary files, which may not last."""
-    cache = export / "tensorrt"
-    if not os.access(cache if cache.exists() else export, os.W_OK):
-        cache = Path(tempfile.gettempdir()) / f"sidecar-tensorrt-{export.name}"
-        logger.warning("%s cannot be written to: TensorRT's engines, built for minutes, are kept in %s", export, cache)
-    cache.mkdir(exist_ok=True)
+def _tensorrt_cache(export: Path, manifest: ExportManifest, precision: Precision) -> Path:
+    """A directory in the export, or if that is read-only one of this user's for temporary files, which may not last.
+
+    Named after the weights and the number format: onnxruntime finds an engine by the names in the graph and takes it
+    for that of any model with the same ones.
+    """
+    parent, key = export / "tensorrt", f"{manifest.weights_digest[:16]}-{manifest.view_size}-{precision}"
+    if os.access(parent if parent.exists() else export, os.W_OK):
+        cache = parent / key
+        cache.mkdir(parents=True, exist_ok=True)
+        return cache
+    cache = own_temporary_directory(f"sidecar-tensorrt-{key}-{os.geteuid()}")
+    logger.warning("%s cannot be written to: TensorRT's engines, built for minutes, are kept in %s", export, cache)
     return cache
 
 
@@ -172,10 +177,12 @@ def _open_graph(
     provider_options = dict(placement.options)
     if placement.provider == _TENSORRT:
         provider_options |= _tensorrt_shapes(tower, _row_shape(directory, manifest, tower), settings.batch_max_views)
+    # What TensorRT does not take, CUDA computes.
+    rest = [(_CUDA, {"device_id": placement.options["device_id"]})] if placement.provider == _TENSORRT else []
     path = directory.graph(tower)
     try:
         session = onnxruntime.InferenceSession(
-            str(path), options, providers=[(placement.provider, provider_options)], enable_fallback=0
+            str(path), options, providers=[(placement.provider, provider_options), *rest], enable_fallback=0
         )
     except _runtime_errors() as error:
         raise ModelError(f"{path} cannot be loaded on {placement.device_name}: {_first_line(error)}") from error

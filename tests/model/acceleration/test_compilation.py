@@ -14,7 +14,7 @@ import pytest
 
 from tests.servers import open_directory
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 USER = 54321
 
@@ -38,7 +38,7 @@ def compile_as_nameless_user(how: str) -> tuple[dict[str, Any], str]:
             env={"PATH": os.environ["PATH"], "TMPDIR": str(directory), "OMP_WAIT_POLICY": "PASSIVE"},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         assert ended.returncode == 0, ended.stderr

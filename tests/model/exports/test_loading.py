@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from sidecar.errors import ConfigurationError, DeviceError, ModelError
-from sidecar.model.exports.directory import MANIFEST_NAME
+from sidecar.model.exports.directory import MANIFEST_NAME, ExportDirectory
 from sidecar.model.exports.encoder import ExportedEncoder
 from sidecar.model.exports.loading import load_exported_encoder
+from sidecar.model.exports.onnx_runtime import _tensorrt_options
 from sidecar.model.golden import find_golden
 from sidecar.model.loading import load_encoder
 from sidecar.model.open_clip_encoder import OpenClipEncoder
+from sidecar.model.precision import Precision
 from sidecar.model.selftest import run_self_test
 from tests.model.exports.conftest import TEXTS, draw_views
 from tests.model.variants import copy_model, load_on_cpu, settings_for
@@ -121,6 +123,20 @@ def test_what_the_export_or_the_machine_cannot_do_is_refused_and_never_done_else
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load_exported_encoder(settings_for(tiny_model, EXPORT_DIR=str(tiny_export), **variables))
+
+
+def test_tensorrts_engines_are_kept_apart_for_each_model_and_number_format(tmp_path: Path, tiny_export: Path) -> None:
+    """onnxruntime takes an engine for that of any model whose graph has the same names."""
+    directory, first = ExportDirectory(tmp_path), ExportDirectory(tiny_export).read_manifest()
+    second = first.model_copy(update={"weights_digest": "0" * 64})
+    precisions: tuple[Precision, Precision] = ("bf16", "fp32")
+    options = [
+        _tensorrt_options(directory, manifest, precision) for manifest in (first, second) for precision in precisions
+    ]
+    caches = [each["trt_engine_cache_path"] for each in options]
+    assert len(set(caches)) == 4
+    assert all(Path(cache).is_dir() and Path(cache).parent == tmp_path / "tensorrt" for cache in caches)
+    assert [each["trt_bf16_enable"] for each in options] == [True, False, True, False]
 
 
 def test_a_backend_without_an_export_is_refused_with_the_settings(tiny_model: Path) -> None:
