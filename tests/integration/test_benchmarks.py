@@ -6,10 +6,20 @@ import math
 
 import pytest
 
+from benchmarks.database.storage import measure_storage
 from benchmarks.decoding import measure_decoding
 from benchmarks.serving.scale import QUICK
 from benchmarks.serving.serving import measure_overloaded, measure_serving
 from tests.servers import Server
+
+
+@pytest.mark.long
+async def test_both_storages_can_be_measured_beside_each_other(postgres_server: Server) -> None:
+    figures = {figure.name: figure for figure in await measure_storage(postgres_server, rows=256, rounds=1)}
+    assert all(math.isfinite(figure.value) for figure in figures.values()), figures
+    for place in ("companion", "in-row"):
+        sizes = [figures[f"bare write, {place}, {storage}, on disk"].value for storage in ("vector", "halfvec")]
+        assert sizes[1] < 0.6 * sizes[0]
 
 
 @pytest.mark.long

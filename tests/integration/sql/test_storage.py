@@ -130,6 +130,27 @@ def test_the_index_is_on_the_column_and_serves_queries_with_the_cast_too(
     assert _index_used(db, query.replace("e <=>", "e::halfvec(3) <=>")) == name
 
 
+def test_a_partitioned_table_and_pgvector_in_a_schema_of_its_own_are_served(committed: Connection) -> None:
+    db = committed
+    run(
+        db,
+        "create schema extensions; alter extension vector set schema extensions; set search_path = public, extensions",
+    )
+    run(db, "create table items (id int primary key, title text) partition by range (id)")
+    run(db, "create table low partition of items for values from (0) to (100)")
+    run(db, "create table high partition of items default")
+    watch(db, storage="halfvec")
+    fill(db, None)
+    for statement in value(db, "select index_statement from sidecar.status").split(";\n"):
+        run(db, statement)
+    [(query, index)] = run(db, "select query, index from sidecar.status")
+    assert index == "public.items_e_hnsw_1"
+    assert "order by e operator(extensions.<=>) $1::extensions.halfvec(3)" in query
+    assert _index_used(db, query).endswith("_e_hnsw_1")
+    found = run(db, "select (key->>'id')::int from sidecar.search('items', '[0.6,0.8,0]', k => 5)")
+    assert found == [(row[0],) for row in run(db, query.replace("$1", "%s"), "[0.6,0.8,0]")[:5]]
+
+
 @PLACES
 @pytest.mark.parametrize("index", ["halfvec", "none"])
 def test_every_search_finds_the_nearest_rows(db: Connection, companion: str | None, index: str) -> None:
