@@ -26,7 +26,8 @@ NUMBERED = """
         ~
         '[0-9]$'
     union all select tgname from pg_trigger where tgname ~ '^sidecar_'
-    union all select proname from pg_proc where pronamespace = to_regnamespace('sidecar_internal') and proname ~ '[0-9]'
+    union all select proname from pg_proc
+        where pronamespace = to_regnamespace('sidecar_internal') and proname ~ '_[0-9]'
 """
 OPEN_TO_ALL = """
     select count(*) from pg_proc p where p.pronamespace in ('sidecar'::regnamespace, 'sidecar_internal'::regnamespace)
