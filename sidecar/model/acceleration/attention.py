@@ -42,7 +42,11 @@ def with_fastest_attention(tower: Tower, example: torch.Tensor, inputs: Inputs, 
 
     Raises DeviceLost.
     """
-    timings = time_backends(tower, example)
+    try:
+        timings = time_backends(tower, example)
+    except DEVICE_FAULTS as error:
+        logger.warning("DEVICE_ATTENTION=auto: %s keep PyTorch's choice: %s", inputs, reason_of(error))
+        return tower
     chosen = choose_backend(timings, precision)
     listed = ", ".join(f"{name} {timing.seconds * 1000:.2f} ms" for name, timing in timings.items())
     logger.info("Attention for %s: %s (for %d: %s)", inputs, chosen or "PyTorch's choice", len(example), listed)

@@ -52,3 +52,17 @@ def test_each_implementation_that_runs_is_timed_and_the_vectors_stay_the_same(
         assert re.search(r"\(for \d: default [\d.]+ ms, ", message)
     assert np.abs(encoder.encode_texts(prepared) - texts).max() < 1e-6
     assert np.abs(encoder.encode_views(VIEWS) - views).max() < 1e-6
+
+
+def test_attention_that_cannot_be_timed_stays_pytorchs_choice_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fill_memory(_batch: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    assert with_fastest_attention(fill_memory, torch.zeros(2, 4), "pictures", "bf16") is fill_memory
+    (message,) = caplog.messages
+    assert message == (
+        "DEVICE_ATTENTION=auto: pictures keep PyTorch's choice: "
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB."
+    )
