@@ -1,4 +1,7 @@
-"""The SQL and shell blocks of docs/operations.md run in order beside a running sidecar."""
+"""The SQL and shell blocks of docs/operations.md run in order beside a running sidecar.
+
+Not those marked `bash`: `sidecar bench` needs a model and pictures, which tests/integration/cli/test_bench.py has.
+"""
 
 from __future__ import annotations
 
