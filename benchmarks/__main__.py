@@ -24,13 +24,13 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     hardware = describe_hardware()
     Console().print(" · ".join(f"{name}: {value}" for name, value in hardware.items()))
-    report = read_report(arguments.json)
     with Run(rounds=arguments.rounds, full=arguments.full, minutes=arguments.minutes, pgai=arguments.pgai) as run:
         for part in [part for part in PARTS if part.name in arguments.parts]:
             began = time.perf_counter()
             figures = part.run(run)
             took_s = time.perf_counter() - began
             _print(part.name, took_s, figures)
+            report = read_report(arguments.json)  # again: another run may have written meanwhile
             report[part.name] = Measured(hardware, round(took_s), arguments.full, figures)
             write_report(arguments.json, {each.name: report[each.name] for each in PARTS if each.name in report})
 

@@ -105,8 +105,8 @@ def _describe(title: str, found: dict[Storage, list[float]]) -> list[Figure]:
     vector, halfvec = found["vector"], found["halfvec"]
     lost = [one - other for one, other in zip(vector, halfvec, strict=True)]
     figures = [
-        of_rounds(f"{title}, vector", vector, "of the nearest", is_baseline=True),
-        of_rounds(f"{title}, halfvec", halfvec, "of the nearest"),
+        replace(of_rounds(f"{title}, vector", vector, "of the nearest", is_baseline=True), is_detail=True),
+        replace(of_rounds(f"{title}, halfvec", halfvec, "of the nearest"), is_detail=True),
         of_rounds(f"{title}, lost by halfvec", lost, "of the nearest", "<= 0.001"),
     ]
     return [replace(figure, rounds=()) if len(vector) == 1 else figure for figure in figures]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -49,18 +50,26 @@ COLUMNS = [Column(storage, mode) for storage in NUMBER_BYTES for mode in (None, 
 
 
 @dataclass(slots=True)
-class Measured:
-    """What was measured of one column, or of one watch, a number for each round."""
+class Cost:
+    """What writing some rows took."""
 
-    rows_per_s: list[float] = field(default_factory=list)
-    wal_bytes: list[float] = field(default_factory=list)
+    rows: int = 0
+    seconds: float = 0.0
+    wal_bytes: float = 0.0
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was measured of one column, or of one watch: a cost and a time of an exact search for each round."""
+
+    writes: list[Cost] = field(default_factory=list)
     search_ms: list[float] = field(default_factory=list)
-    scan_ms: list[float] = field(default_factory=list)
     bytes_per_row: float = 0.0
+    heap_bytes_per_row: float = 0.0
 
 
 async def measure_storage(server: Server, rows: int, rounds: int) -> list[Figure]:
-    """`rows` a round are written to each column; the searches go over the rows of all rounds."""
+    """`rows` a round, whole batches, are written to each column; the searches go over the rows of all rounds."""
     figures: list[Figure] = []
     for place in ("companion", "in-row"):
         with scratch_database(server) as url:
@@ -74,30 +83,36 @@ async def measure_storage(server: Server, rows: int, rounds: int) -> list[Figure
 
 
 def _describe(title: str, measured: Mapping[str, Measured]) -> list[Figure]:
-    """Of the ways to store a column only pgvector's own and PLAIN go on the page."""
+    """On the page goes what pgvector's own way to store a column and PLAIN take; of the others only the rates."""
     baseline = measured[BASELINE]
     figures = []
     for name, m in measured.items():
-        is_baseline = m is baseline
         own = [
-            Figure(f"{title}, {name}, on disk", m.bytes_per_row, "bytes/row", is_baseline=is_baseline),
-            of_rounds(f"{title}, {name}, WAL", m.wal_bytes, "bytes/row", is_baseline=is_baseline),
+            Figure(f"{title}, {name}, on disk", m.bytes_per_row, "bytes/row"),
+            Figure(f"{title}, {name}, of these in the table's own pages", m.heap_bytes_per_row, "bytes/row"),
+            of_rounds(f"{title}, {name}, WAL", [cost.wal_bytes / cost.rows for cost in m.writes], "bytes/row"),
         ]
-        if is_baseline:
-            own.append(of_rounds(f"{title}, {name}", m.rows_per_s, "rows/s", is_baseline=True))
+        if m is baseline:
+            own.append(of_rounds(f"{title}, {name}", _rates(m), "rows/s"))
         else:
             own += [
                 ratio_of(f"{title}, {name} / {BASELINE}, {what}", ours, theirs)
                 for what, ours, theirs in (
-                    ("rows/s", m.rows_per_s, baseline.rows_per_s),
+                    ("rows/s", _rates(m), _rates(baseline)),
                     ("time of an exact search", m.search_ms, baseline.search_ms),
-                    ("time of a scan for missing vectors", m.scan_ms, baseline.scan_ms),
                 )
                 if ours
             ]
-        is_detail = name.endswith(("MAIN", "EXTENDED"))
-        figures += [replace(figure, is_detail=is_detail) for figure in own]
+        is_rare = name.endswith(("MAIN", "EXTENDED"))
+        sizes_are_known = title.startswith("complete")  # from the bare write
+        for figure in own:
+            is_detail = (is_rare and not figure.name.endswith("rows/s")) or (sizes_are_known and not figure.rounds)
+            figures.append(replace(figure, is_detail=is_detail, is_baseline=m is baseline))
     return figures
+
+
+def _rates(measured: Measured) -> list[float]:
+    return [cost.rows / cost.seconds for cost in measured.writes]
 
 
 def _vectors(count: int) -> NDArray[np.float32]:
@@ -107,23 +122,26 @@ def _vectors(count: int) -> NDArray[np.float32]:
 
 
 async def _measure_columns(url: str, place: str, rows: int, rounds: int) -> dict[str, Measured]:
-    _make_tables(url, place, rows * (rounds + 1))
+    """Batch by batch in turns, so that a busy moment affects all columns."""
+    total = rows * (rounds + 1)
+    _make_tables(url, place, total)
     packed = {storage: pack_vectors(list(_vectors(BATCH)), storage) for storage in NUMBER_BYTES}
     measured = {column.name: Measured() for column in COLUMNS}
     async with opened(url) as database, database.connection() as connection:
-        for number in range(rounds + 1):  # the first does not count: the files of the tables begin to grow
-            for column in _in_turns(COLUMNS, number):
-
-                async def write(column: Column = column, first: int = number * rows) -> None:
-                    for begin in range(first, first + rows, BATCH):
-                        keys = [(str(i),) for i in range(begin, min(begin + BATCH, first + rows))]
+        for first in range(0, total, rows):
+            costs = {column: Cost() for column in COLUMNS}
+            for begin in range(first, first + rows, BATCH):
+                keys = [(str(i),) for i in range(begin, min(begin + BATCH, first + rows))]
+                for column in _in_turns(COLUMNS, begin // BATCH):
+                    async with _adding_to(costs[column], connection, len(keys)):
                         await _bare_write(connection, place, column, keys, packed[column.storage])
-
-                await _time(connection, rows, write, measured[column.name] if number > 0 else Measured())
+            if first > 0:  # the first round does not count: the files of the tables begin to grow
+                for column, cost in costs.items():
+                    measured[column.name].writes.append(cost)
         for column in COLUMNS:
-            measured[column.name].bytes_per_row = await _bytes_per_row(connection, column.table, rows * (rounds + 1))
+            await _measure_size(connection, f"public.{column.table}", total, measured[column.name])
         if place == "companion":
-            await _measure_reading(connection, measured, rounds)
+            await _measure_search(connection, measured, rounds)
     return measured
 
 
@@ -160,41 +178,37 @@ async def _bare_write(
     await connection.execute(statement, packed[: len(keys)], *key_parameters(keys))
 
 
-async def _time(
-    connection: Connection, rows: int, write: Callable[[], Awaitable[float | None]], into: Measured
-) -> None:
-    """Runs `write`, which may return the seconds that count."""
+@asynccontextmanager
+async def _adding_to(cost: Cost, connection: Connection, rows: int) -> AsyncIterator[None]:
+    """Adds to `cost` what the block takes."""
     before = await connection.fetchval("select pg_current_wal_insert_lsn()")
     started = time.perf_counter()
-    own_s = await write()
-    taken_s = own_s if own_s is not None else time.perf_counter() - started
-    into.rows_per_s.append(rows / taken_s)
-    wal = await connection.fetchval("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::pg_lsn)::float8", before)
-    into.wal_bytes.append(wal / rows)
+    yield
+    cost.seconds += time.perf_counter() - started
+    written = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::pg_lsn)::float8"
+    cost.wal_bytes += await connection.fetchval(written, before)
+    cost.rows += rows
 
 
-async def _bytes_per_row(connection: Connection, table: str, rows: int) -> float:
+async def _measure_size(connection: Connection, table: str, rows: int, into: Measured) -> None:
     """The table with TOAST and primary key, once VACUUM FULL has removed former versions of rows."""
-    await connection.execute(f"vacuum full public.{table}")
-    return (
-        float(await connection.fetchval("select pg_total_relation_size($1::text::regclass)", f"public.{table}")) / rows
-    )
+    await connection.execute(f"vacuum full {table}")
+    size = "select pg_total_relation_size($1::text::regclass), pg_relation_size($1::text::regclass)"
+    total, heap = await connection.fetchrow(size, table) or (0, 0)
+    into.bytes_per_row, into.heap_bytes_per_row = total / rows, heap / rows
 
 
-async def _measure_reading(connection: Connection, measured: Mapping[str, Measured], rounds: int) -> None:
-    """An exact search, which reads all vectors, and what a sweep does: a scan that reads none of them."""
+async def _measure_search(connection: Connection, measured: Mapping[str, Measured], rounds: int) -> None:
+    """An exact search, which reads all vectors, from memory."""
     query = "[" + ",".join(map(str, _vectors(1)[0].tolist())) + "]"
     await connection.execute("set max_parallel_workers_per_gather = 0")
     for number in range(rounds + 1):
         for column in _in_turns(COLUMNS, number):
             order = f"order by embedding operator(public.<=>) '{query}'::public.{column.storage} limit 10"
-            search = f"select id from public.{column.table} {order}"
-            scan = f"select count(*) from public.{column.table} where embedding is null"
-            for statement, into in ((search, "search_ms"), (scan, "scan_ms")):
-                started = time.perf_counter()
-                await connection.fetch(statement)
-                if number > 0:  # the first round fills the cache
-                    getattr(measured[column.name], into).append((time.perf_counter() - started) * 1000)
+            started = time.perf_counter()
+            await connection.fetch(f"select id from public.{column.table} {order}")
+            if number > 0:  # the first round fills the cache
+                measured[column.name].search_ms.append((time.perf_counter() - started) * 1000)
 
 
 async def _measure_watches(url: str, place: str, rows: int, rounds: int) -> dict[str, Measured]:
@@ -220,29 +234,25 @@ async def _measure_watches(url: str, place: str, rows: int, rounds: int) -> dict
     async with opened(url) as database, database.connection() as connection:
         watches = {watch.identifiers.storage: watch for watch in await load_watches(connection)}
         for number in range(rounds + 1):
-            for storage in storages if number % 2 == 0 else storages[::-1]:
-
-                async def write(watch: Watch = watches[storage]) -> float:
-                    return await _complete(connection, watch, vectors, rows)
-
-                await _time(connection, rows, write, measured[storage] if number > 0 else Measured())
+            costs = {storage: Cost() for storage in storages}
+            for batch in range(rows // BATCH):
+                for storage in storages if batch % 2 == 0 else storages[::-1]:
+                    await _complete(connection, watches[storage], vectors, costs[storage])
+            if number > 0:
+                for storage, cost in costs.items():
+                    measured[storage].writes.append(cost)
         for storage, watch in watches.items():
             table = watch.identifiers.companion or watch.identifiers.table
-            measured[storage].bytes_per_row = await _bytes_per_row(
-                connection, table.removeprefix("public."), rows * (rounds + 1)
-            )
+            await _measure_size(connection, table, rows * (rounds + 1), measured[storage])
     return measured
 
 
-async def _complete(connection: Connection, watch: Watch, vectors: NDArray[np.float32], rows: int) -> float:
-    """Claims and completes rows. Returns the seconds that packing the vectors and completing took."""
-    taken_s = 0.0
-    done = 0
-    while done < rows:
-        lease = new_lease()
-        events = await claim(connection, watch, ClaimRequest(Queue.LIVE, min(BATCH, rows - done)), [0], lease)
-        assert events, f"{done} of {rows} rows came through"
-        started = time.perf_counter()
+async def _complete(connection: Connection, watch: Watch, vectors: NDArray[np.float32], cost: Cost) -> None:
+    """Claims a batch, and completes it. `cost`: of packing the vectors and completing."""
+    lease = new_lease()
+    events = await claim(connection, watch, ClaimRequest(Queue.LIVE, BATCH), [0], lease)
+    assert len(events) == BATCH, f"{len(events)} rows came through"
+    async with _adding_to(cost, connection, BATCH):
         packed = pack_vectors(list(vectors), watch.identifiers.storage)
         results = [
             RowResult(
@@ -256,9 +266,6 @@ async def _complete(connection: Connection, watch: Watch, vectors: NDArray[np.fl
             for i, event in enumerate(events)
         ]
         size = rows_per_write(watch)
-        for i in range(0, len(results), size):
+        for i in range(0, BATCH, size):
             report = await complete(connection, watch, FINGERPRINT, lease, results[i : i + size])
             assert len(report.written) == len(results[i : i + size]), report
-        taken_s += time.perf_counter() - started
-        done += len(events)
-    return taken_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 _STEPS = 60  # of a bisection
 
@@ -35,3 +36,21 @@ def wait_distribution(services: float, utilisation: float) -> float:
         for k in range(math.floor(services) + 1)
     )
     return (1 - utilisation) * math.fsum(terms)
+
+
+def batched_sojourns(arrivals: Sequence[float], service: float, max_batch: int) -> list[float]:
+    """The times of rows that the device takes in batches, of all that wait: each row is done when its batch is.
+
+    What a perfect sidecar would reach with the arrivals of a run; `arrivals` ascend.
+    """
+    now, first = 0.0, 0
+    sojourns: list[float] = []
+    while first < len(arrivals):
+        now = max(now, arrivals[first])
+        last = first
+        while last < len(arrivals) and arrivals[last] <= now and last - first < max_batch:
+            last += 1
+        now += (last - first) * service
+        sojourns += [now - arrival for arrival in arrivals[first:last]]
+        first = last
+    return sojourns

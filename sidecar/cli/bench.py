@@ -181,6 +181,7 @@ async def _measure(
 ) -> Bench:
     """`extent`: rounds, and seconds of a part in a round."""
     from sidecar.cli.rates import find_limit, measure_in_rounds
+    from sidecar.cpus import count_cpus
 
     report("Warming up …")
     parts, per_row, pool = await _parts(sample, encoder, settings)
@@ -196,7 +197,7 @@ async def _measure(
         sampled_rows=len(sample.values),
         views_per_row=per_row,
         rates=rates,
-        limit=find_limit(_rows_per_s(rates, per_row, settings.decode_processes)),
+        limit=find_limit(_rows_per_s(rates, per_row, min(settings.decode_processes, count_cpus()))),
     )
 
 
@@ -232,14 +233,19 @@ def _reading(read: Callable[[], int]) -> Callable[[], Any]:
     return step
 
 
-def _rows_per_s(rates: Sequence[Rate], views_per_row: float, decode_processes: int) -> dict[str, float]:
-    """What each part allows, by its name in the output. The device: with its best micro-batch."""
+def _rows_per_s(rates: Sequence[Rate], views_per_row: float, decoders: int) -> dict[str, float]:
+    """What each part allows, by its name in the output. The device: with its best micro-batch.
+
+    `decoders`: processes that decode at the same time, each on a core.
+    """
     allowed: dict[str, float] = {}
     for rate in rates:
         if rate.micro_batch is not None:
             allowed["the device"] = max(allowed.get("the device", 0.0), rate.median / views_per_row)
         elif rate.unit == "pictures/s":
-            allowed[f"decoding, in {decode_processes} processes"] = rate.median * decode_processes
+            allowed[f"decoding on {decoders} cores" if decoders > 1 else "decoding on one core"] = (
+                rate.median * decoders
+            )
         else:
             allowed[rate.part] = rate.median
     return allowed

@@ -125,7 +125,7 @@ async def picture_parts(
 
     per_picture = fmean(map(len, views))
     all_views = np.concatenate(views[:max_batch])
-    parts = [Part("decoding and cutting into views", "pictures/s", decode)]
+    parts = [Part("decoding into views, one core", "pictures/s", decode)]
     return parts + _device_parts(encoder.encode_views, all_views, max_batch, "views"), per_picture
 
 

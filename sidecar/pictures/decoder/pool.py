@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from sidecar.concurrency import Backoff
+from sidecar.concurrency import Backoff, running_tasks
 from sidecar.errors import DecoderUnavailable, PictureRejected
 from sidecar.pictures.decoder.process import DecoderDied, DecoderProcess
 from sidecar.pictures.decoder.settings import DecoderSettings
@@ -47,9 +47,12 @@ class DecoderPool:
 
     async def start(self) -> None:
         """Starts all children and waits until each is ready. Raises DecoderUnavailable."""
+        slots = range(self._settings.processes)
         try:
-            for slot in range(self._settings.processes):
-                await self._process_in_slot(slot)
+            await self._process_in_slot(slots[0])  # alone, so that a broken installation is logged once
+            starting = {f"decoder-start-{slot}": self._process_in_slot(slot) for slot in slots[1:]}
+            async with running_tasks(starting) as tasks:
+                await asyncio.gather(*tasks)
         except BaseException:
             await self.close()
             raise

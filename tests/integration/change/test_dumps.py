@@ -160,6 +160,25 @@ async def test_selected_schemas_are_restored_together_with_schema_sidecar(
     await check_embedding_continues(restored_url, restored, dumps)
 
 
+async def test_halves_are_restored_and_none_is_computed_again(
+    database_url: str, db: Connection, open_tmp_path: Path, restored_url: str, restored: Connection
+) -> None:
+    encoder = GatedEncoder()
+    table = await make_texts(db, 10, storage="halfvec", index="halfvec")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    file = open_tmp_path / "dump.custom"
+    dump(database_url, file, "--format=custom")
+    await restore(file, restored_url)
+    encoder.texts.clear()
+    await run(restored, "select sidecar.verify('items')")
+    await insert_titles(restored, 11, 11)
+    async with running_ingest(restored_url, encoder):
+        await replace(table, connection=restored).settle_right(encoder)
+    assert await value(restored, "select found from sidecar.scans where purpose = 'verify'") == 0
+    assert encoder.texts == {"title 11": 1}
+
+
 async def test_tables_restored_without_schema_sidecar_can_be_watched_again(
     database_url: str, db: Connection, open_tmp_path: Path, postgres_server: Server, migrated_template: str
 ) -> None:

@@ -16,7 +16,8 @@ _WATCHES = """
     create table items (id bigint primary key, title text);
     insert into items select i, 'item ' || i from generate_series(1, 10) i;
     select sidecar.watch('items', source => 'title', target => 'e', dimensions => 3);
-    select sidecar.watch('items', source => 'title', target => 'v', companion => 'vectors', dimensions => 3);
+    select sidecar.watch('items', source => 'title', target => 'v', companion => 'vectors', dimensions => 3,
+                         storage => 'halfvec');
 """
 _AS_A_SIDECAR = """
     set sidecar.writer = 'on';
@@ -27,6 +28,7 @@ _AS_A_SIDECAR = """
         select id, nextval('sidecar_internal.generation'), sha256(convert_to(title, 'UTF8')), sha256(vector_send(e))
             from items;
     insert into sidecar_internal.ledger_2 select * from sidecar_internal.ledger_1;
+    update sidecar_internal.ledger_2 l set vector_digest = sha256(halfvec_send(v)) from vectors h where h.id = l.k1;
     update sidecar_internal.watches set fingerprint = 'f', encoder = 'm';
     update sidecar_internal.progress set embedded_total = 10;
     analyze items; analyze vectors;
@@ -34,7 +36,7 @@ _AS_A_SIDECAR = """
 
 
 def make_healthy(db: Connection) -> None:
-    """Makes watch 1 with vectors in the row and watch 2 with a companion, both embedded and indexed."""
+    """Makes watch 1 with vectors in the row and watch 2 with halves in a companion, both embedded and indexed."""
     run(db, _WATCHES)
     run(db, _AS_A_SIDECAR)
     for watch_id in (1, 2):

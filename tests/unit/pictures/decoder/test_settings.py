@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.config import Settings
+from sidecar.config import Settings, load_settings
 from sidecar.pictures.decoder.settings import DecoderSettings
 from sidecar.pictures.views.settings import ViewSettings
 
@@ -54,6 +54,14 @@ def test_all_other_settings_are_copied() -> None:
         panorama_max_ratio=3.5,
         anchor_weight=0.25,
     )
+
+
+def test_large_pictures_are_reduced_unless_exact_pixels_are_asked_for() -> None:
+    by_default = DecoderSettings.from_settings(Settings(), view_size=160)
+    exact = DecoderSettings.from_settings(load_settings({"PREPROCESS": "Exact"}), view_size=160)
+
+    assert (by_default.preprocess, exact.preprocess) == ("fast", "exact")
+    assert DecoderSettings.from_json(exact.to_json()) == exact
 
 
 def test_decoder_settings_survive_serialisation() -> None:
