@@ -43,7 +43,7 @@ class Figure:
     @property
     def spread(self) -> tuple[float, float] | None:
         """The interval, or the least and the greatest round; None if it was measured once."""
-        if self.interval is not None or not self.rounds:
+        if self.interval is not None or len(self.rounds) < 2:
             return self.interval
         return min(self.rounds), max(self.rounds)
 
