@@ -29,7 +29,7 @@ from sidecar.batching.encoder import Encoder, PairScorer, framing_of
 from sidecar.batching.lanes import BatchSettings
 from sidecar.batching.reranker import LazyScorer, Reranker
 from sidecar.concurrency import background, in_daemon_thread
-from sidecar.config import Settings, load_settings, misspelt_variables, set_openmp_defaults
+from sidecar.config import Settings, load_settings, misspelt_variables, set_compiler_defaults, set_openmp_defaults
 from sidecar.error_lines import write_error
 from sidecar.errors import ConfigurationError, ModelError, SidecarError
 from sidecar.http.access import Access
@@ -83,6 +83,8 @@ _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
 def load_embedding_model(settings: Settings) -> Encoder:
     """Loads the model that the settings name. Blocks. Imports torch only when called: that takes seconds."""
     set_openmp_defaults()
+    if settings.device_compile == "on":
+        set_compiler_defaults()
     from sidecar.model.loading import load_encoder
 
     return load_encoder(settings)
