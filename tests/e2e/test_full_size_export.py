@@ -1,4 +1,4 @@
-"""The default model's architecture with random weights, exported and served. Up to an hour, and 10 GB of memory."""
+"""The default model's architecture with random weights, exported and served. Up to an hour, and 13 GB of memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.servers import open_directory
 pytestmark = [pytest.mark.slow_model, pytest.mark.timeout(7200)]
 
 TEXT = "A cup of coffee on a table"
-MAX_EXPORT_GIB = 10
+MAX_EXPORT_GIB = 14  # OpenVINO takes 9 of them for the int8 graphs
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def parse(vector: str) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_an_export_passes_its_gate_within_10_gib_and_gives_rows_and_queries_the_vectors_of_pytorch(
+def test_an_export_passes_its_gate_within_its_memory_and_gives_rows_and_queries_the_vectors_of_pytorch(
     model: Path, expected: Expected, database_url: str, precision: str
 ) -> None:
     export = model.parent / precision
