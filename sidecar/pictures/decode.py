@@ -106,8 +106,8 @@ def _load(
 ) -> tuple[OpenedPicture, bytes, Reduced | None]:
     """The loaded picture, the bytes it was loaded from, and how it was reduced, if it was.
 
-    The bytes are a repaired copy of `image` if only metadata is damaged. That nothing else is missing shows in all the
-    pixels only: such a file is not reduced.
+    The bytes are a repaired copy of `image` if only metadata is damaged. What cannot be loaded reduced is loaded whole:
+    libjpeg reduces no lossless JPEG, and that a damaged one lacks no pixels shows in all of them only.
     """
     opened = open_picture(image, name)
     _check_pixels(opened.picture.size, max_pixels)
@@ -120,6 +120,8 @@ def _load(
             raise MemoryError(str(error)) from error
         if opened.skips_default_image:
             return _load(strip_animation(image), name, max_pixels, choose_reduction)
+        if reduced is not None:
+            return _load(image, name, max_pixels, keep_size)
         whole = _load_damaged(image, name)
         if whole is None:
             raise

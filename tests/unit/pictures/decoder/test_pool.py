@@ -5,6 +5,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -59,6 +60,29 @@ async def test_fast_views_are_nearly_those_of_exact_ones() -> None:
     assert np.array_equal(
         exact, np.stack([np.asarray(view) for view in cut_views(decode_rgb(large, 10**7), LARGE_PLAN)])
     )
+
+
+def make_lossless_jpeg(side: int) -> bytes:
+    """A grey square in sRGB, as JPEG that libjpeg reads (process 14 of ITU T.81) and does not reduce."""
+    size = side.to_bytes(2, "big")
+    frame = b"\xff\xc3\0\x11\x08" + size + size + b"\x03R\x11\0G\x11\0B\x11\0"
+    one_code = b"\xff\xc4\0\x14\0\x01" + bytes(16)  # of one bit, for samples that are equal to those before
+    scan = b"\xff\xda\0\x0c\x03R\0G\0B\0\x01\0\0" + bytes(side * side * 3 // 8 + 1)
+    return b"\xff\xd8" + frame + one_code + scan + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("preprocess", ["fast", "exact"])
+async def test_a_jpeg_that_cannot_be_reduced_while_it_is_decoded_takes_no_more_memory_than_with_exact(
+    preprocess: Literal["fast", "exact"],
+) -> None:
+    """It was decoded four times at once, as one that may lack some pixels."""
+    image = make_lossless_jpeg(4000)  # 64 MB as pixels
+
+    settings = replace(SETTINGS, preprocess=preprocess, memory_bytes=256 << 20, max_image_bytes=len(image))
+    async with running_pool(settings) as pool:
+        picture = await pool.decode(image)
+
+    assert np.unique(picture.views).tolist() == [128]
 
 
 async def test_one_child_decodes_picture_after_picture() -> None:
