@@ -44,12 +44,18 @@ begin
     end if;
     if is_under_way and former.moved_from = new_table and former.moved_fingerprint = former.fingerprint then
         -- The move is reversed. Entries of both ledgers are good: a vector counts only if it has the digest of its entry.
-        execute format('insert into sidecar_internal.former_%1$s select * from sidecar_internal.ledger_%1$s on conflict do nothing', saved.id);
-        perform sidecar_internal.rename_ledger(saved.id, 'former', 'ledger');
-        update sidecar_internal.watches x set moved_from = null where x.id = saved.id;
-        return;
+        if former.storage = saved.storage then
+            execute format('insert into sidecar_internal.former_%1$s select * from sidecar_internal.ledger_%1$s on conflict do nothing', saved.id);
+            perform sidecar_internal.rename_ledger(saved.id, 'former', 'ledger');
+            update sidecar_internal.watches x set moved_from = null where x.id = saved.id;
+            return;
+        end if;
+        -- The ledgers change places: what was moved has the digests of the other type, by which it moves back.
+        perform sidecar_internal.rename_ledger(saved.id, 'ledger', 'moved'), sidecar_internal.rename_ledger(saved.id, 'former', 'ledger'),
+                sidecar_internal.rename_ledger(saved.id, 'moved', 'former');
+    else
+        perform sidecar_internal.rename_ledger(saved.id, 'ledger', 'former');
     end if;
-    perform sidecar_internal.rename_ledger(saved.id, 'ledger', 'former');
     update sidecar_internal.watches x set moved_from = old_table, moved_fingerprint = saved.fingerprint where x.id = saved.id;
     perform sidecar_internal.start_scan(saved.id, 'move');
     for worker in select r.role from sidecar_internal.roles() r

@@ -60,3 +60,23 @@ async def test_a_vector_that_does_not_match_its_entry_is_encoded_again(
     async with running_ingest(database_url, encoder):
         await table.settle_right(encoder)
     assert set(encoder.texts) == {"title 1"}
+
+
+async def test_a_move_to_another_type_that_is_reversed_halfway_encodes_nothing(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """What has moved comes back rounded, the rest stays as it is."""
+    table = await make_texts(db, 20)
+    await embed_all(database_url, table, encoder)
+    stored = await table.vectors()
+    await move(db, "vectors", storage="halfvec")
+    assert await value(db, f"select sidecar_internal.move_page({table.watch_id}, 8)") == 8
+    halves = await value(db, "select array_agg(id::text) from vectors")
+    table = await move(db, None, storage="vector")
+    async with running_ingest(database_url, encoder):
+        await table.settle()
+        assert await value(db, "select embedded from sidecar.status_exact('items')") == 20
+    assert encoder.texts == {}
+    moved = await table.vectors()
+    changed = {key for key in stored if (moved[key] != stored[key]).any()}  # type: ignore[union-attr]
+    assert changed == {(key,) for key in halves}
