@@ -2980,7 +2980,9 @@ CREATE FUNCTION sidecar_internal.move_page(watch_id integer, max_rows integer) R
 declare
     w sidecar_internal.watches;
     looked_at bigint := 0;
+    first_place tid;
     last_place tid;
+    is_left boolean;
     to_row boolean;
     former_type text;
     stored text;
@@ -2989,6 +2991,7 @@ begin
     to_row := w.companion is null;
     former_type := format('%I.%I', sidecar_internal.vector_schema(), sidecar_internal.storage_of(w.moved_from, w.target));
     stored := sidecar_internal.stored_type(w);
+    first_place := coalesce((select s.last_key[1]::tid from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
     perform set_config('sidecar.writer', 'on', true);
     -- Nothing is copied if the watch wants another model by now, or the former table of the vectors is gone.
     if to_regclass(format('sidecar_internal.former_%s', w.id)) is not null
@@ -3019,10 +3022,18 @@ begin
                        sidecar_internal.for_each_key(w.key_columns, null, '%2$I'), w.target, sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s'),
                        sidecar_internal.companion_values(w, 'f'))
             end, stored, case when stored = former_type then 'vector_digest' else format('sha256(%s_send(vector))', stored) end) into looked_at, last_place
-            using max_rows, coalesce((select s.last_key[1]::tid from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'move'), '(0,0)');
+            using max_rows, first_place;
         -- Remembers where the page ended: from the start, each page would step over all rows that earlier pages deleted.
         update sidecar_internal.scans s set last_key = array[last_place::text]
             where s.watch_id = w.id and s.purpose = 'move' and last_place is not null;
+        -- In a restored database the entries lie elsewhere, and some before that place.
+        if looked_at < max_rows and first_place > '(0,0)' then
+            execute format('select exists (select from sidecar_internal.former_%s)', w.id) into is_left;
+            if is_left then
+                update sidecar_internal.scans s set last_key = null where s.watch_id = w.id and s.purpose = 'move';
+                return max_rows;
+            end if;
+        end if;
     end if;
     return looked_at;
 end $_$;

@@ -226,3 +226,27 @@ async def test_a_dropped_table_restored_into_its_database_can_be_watched_again(
     assert await run(
         db, "select distinct substring(tgname from '[0-9]+')::int from pg_trigger where tgname ~ 'sidecar'"
     ) == [(again.watch_id,)]
+
+
+async def test_a_move_that_was_dumped_halfway_goes_on_with_all_that_is_left(
+    database_url: str,
+    restored_url: str,
+    db: Connection,
+    restored: Connection,
+    encoder: GatedEncoder,
+    open_tmp_path: Path,
+) -> None:
+    """The move remembers a place in its ledger, whose entries lie elsewhere in the restored database."""
+    table = await make_texts(db, 12)
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+    encoder.texts.clear()
+    table = await watch(db, ["items"], ["title"], companion="vectors", replace=True)
+    assert await value(db, f"select sidecar_internal.move_page({table.watch_id}, 5)") == 5
+    dump(database_url, open_tmp_path / "moving.sql")
+
+    await restore(open_tmp_path / "moving.sql", restored_url)
+
+    async with running_ingest(restored_url, encoder):
+        await replace(table, connection=restored).settle_right(encoder)
+    assert encoder.texts == {}
