@@ -74,15 +74,19 @@ begin
     execute format('alter table %s add column %I %s(%s)', w.relation, w.target, sidecar_internal.stored_type(w), w.dimensions);
 end $$;
 
--- The HINT for an existing vector column of the other type. The column of a watch cannot be altered under its triggers.
+-- The HINT for an existing vector column of the other type. The column of a watch cannot be altered under its triggers, and none
+-- under an index on the column itself, whose operator class takes one type only.
 create or replace function sidecar_internal.advise_on_storage(w sidecar_internal.watches, present text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format(case when exists (select from sidecar_internal.watches x
                                     where x.relation = w.relation and x.target = w.target and x.unwatched_at is null)
         then 'Leave storage out to keep %1$s. To change it, name a new table: sidecar.watch(..., companion => ''some_table'', storage => ''%2$s'', '
              'replace => true) copies the vectors there; none is computed again.'
-        else 'Say storage => ''%1$s'', or run: alter table %3$s alter column %4$I type %5$s(%6$s);' end,
-        present, w.storage, coalesce(w.companion, w.relation), w.target, sidecar_internal.stored_type(w), w.dimensions);
+        else 'Say storage => ''%1$s'', or run: %7$salter table %3$s alter column %4$I type %5$s(%6$s);' end,
+        present, w.storage, coalesce(w.companion, w.relation), w.target, sidecar_internal.stored_type(w), w.dimensions,
+        (select string_agg(format('drop index %s; ', i.indexrelid::regclass), '' order by i.indexrelid)
+         from pg_attribute a join pg_index i on i.indrelid = a.attrelid and a.attnum = any (i.indkey)
+         where a.attrelid = coalesce(w.companion, w.relation) and a.attname = w.target));
 $$;
 
 -- The storage of a watch for which none was asked: that of its column if it is there, else that of the former watch.

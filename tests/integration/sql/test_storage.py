@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
+from psycopg.errors import DatatypeMismatch
 
 from benchmarks.database.recall import clustered
 from tests.integration.sql.session import Connection, refused, run, value
@@ -95,6 +96,25 @@ def test_after_unwatch_the_column_may_be_altered_and_all_rows_are_embedded_again
     run(db, "alter table items alter column e type halfvec(3)")
     assert watch(db, storage="halfvec") == watch_id
     assert value(db, f"select count(*) from sidecar_internal.ledger_{watch_id}") == 0
+
+
+@pytest.mark.parametrize(
+    ("former", "index", "wanted"), [("vector", "vector", "halfvec"), ("halfvec", "halfvec", "vector")]
+)
+@PLACES
+def test_the_hint_drops_the_index_whose_operator_class_takes_the_former_type_only(
+    db: Connection, companion: str | None, former: str, index: str, wanted: str
+) -> None:
+    watch(db, companion, storage=former, index=index)
+    run(db, value(db, "select index_statement from sidecar.status").replace("concurrently ", ""))
+    run(db, "select sidecar.unwatch('items')")
+    with pytest.raises(DatatypeMismatch) as caught, db.transaction():
+        watch(db, companion, storage=wanted)
+    assert caught.value.diag.message_hint is not None
+    for statement in caught.value.diag.message_hint.partition("run: ")[2].strip().split("; "):
+        run(db, statement)
+    watch(db, companion, storage=wanted)
+    assert run(db, STORED) == [(wanted, f"{wanted}(3)")]
 
 
 def test_another_storage_is_another_watch_unless_replace_is_said(db: Connection) -> None:
