@@ -42,3 +42,26 @@ def test_fast_preprocessing_gives_nearly_the_same_vectors(
     nearness = (exact * fast).sum(axis=1)
     assert nearness.min() >= SAME
     assert nearness.max() < 1.0 - 1e-6  # each is reduced
+
+
+def draw_screen(photo: Image.Image, side: int, period: float) -> Image.Image:
+    """`photo` as a screen of black dots, `side` pixels high, with a dot every `period` pixels."""
+    width = photo.width * side // photo.height
+    brightness = np.asarray(photo.convert("L").resize((width, side)), dtype=np.float64) / 255
+    y, x = np.mgrid[:side, :width] * (2 * np.pi / period)
+    return Image.fromarray(((brightness > (np.cos(x) + np.cos(y)) / 4 + 0.5) * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("picture_format", "side", "period"), [("BMP", 912, 3.3), ("JPEG", 2430, 8.5)], ids=["reduced by 3", "by 8"]
+)
+def test_the_screen_of_a_print_leaves_a_moire(
+    model: DemoModel, photos: list[Image.Image], picture_format: str, side: int, period: float
+) -> None:
+    """Averages of whole pixels alias what is nearly as fine as they are; the page of pictures says by how much."""
+    pictures = [encode(draw_screen(photos[0], side, period), picture_format)]
+
+    exact = model.embed_pictures(pictures, enable_tta=True)
+    fast = model.embed_pictures(pictures, enable_tta=True, fast=True)
+
+    assert 0.98 < (exact * fast).sum() < SAME
