@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from sidecar.concurrency import Backoff, running_tasks
+from sidecar.concurrency import Backoff, run_to_completion, running_tasks
 from sidecar.errors import DecoderUnavailable, PictureRejected
 from sidecar.pictures.decoder.process import DecoderDied, DecoderProcess
 from sidecar.pictures.decoder.settings import DecoderSettings
@@ -106,7 +106,10 @@ class DecoderPool:
             if process is not None:
                 await process.stop()
                 self._telemetry.decoder_restarted()
-            process = self._processes[slot] = await self._start_process()
+            process = await self._start_process()
+            if self._closed:  # `close` has not seen it; `start` cancels the others when the first one fails
+                await run_to_completion(process.end(), "decoder-end")
+            self._processes[slot] = process
         self._check_open()
         return process
 

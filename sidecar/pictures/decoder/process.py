@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from sidecar.concurrency import run_to_completion
 from sidecar.config import environment_without_secrets
 from sidecar.errors import DecoderUnavailable, PictureRejected
 from sidecar.pictures.decoder.settings import DecoderSettings
@@ -73,7 +74,7 @@ class DecoderProcess:
         except DecoderDied as error:
             raise DecoderDied(f"it ended {await process.stop()} before it was ready") from error
         except BaseException:
-            await process.stop()
+            await run_to_completion(process.end(), "decoder-end")  # a cancelled start may be cancelled again
             raise
         return process
 
@@ -122,6 +123,10 @@ class DecoderProcess:
         await asyncio.wait([self._stderr])
         self._shared_file.close()
         return f"by {signal.Signals(-returncode).name}" if returncode < 0 else f"with exit code {returncode}"
+
+    async def end(self) -> None:
+        """As `stop`, for where it does not matter how it ended."""
+        await self.stop()
 
     async def _exchange(self, image: bytes) -> DecodedPicture | PictureRejected:
         """Sends a picture and receives its views, or the reason for its rejection."""

@@ -26,6 +26,7 @@ from tests.unit.pictures.decoder.pools import (
     wait_until_busy,
 )
 from tests.unit.pictures.pictures import FORMATS, encode, make_picture
+from tests.waiting import wait_until_async
 
 LARGE_PLAN = plan_views(1600, 1200, VIEWS)
 
@@ -217,6 +218,24 @@ async def test_a_closed_pool_leaves_no_children_and_no_open_files() -> None:
     await pool.close()
     with pytest.raises(DecoderUnavailable):
         await pool.decode(encode(make_picture(), "PNG"))
+
+
+async def test_a_pool_that_is_closed_while_it_starts_leaves_no_children() -> None:
+    pool = DecoderPool(replace(SETTINGS, processes=3))
+    starting = asyncio.create_task(pool.start())
+
+    async def has_started_all() -> bool:
+        return len(children()) == 3
+
+    await wait_until_async(has_started_all, "three children, of which some are not ready")
+    await pool.close()
+
+    with pytest.raises(DecoderUnavailable):
+        await starting
+    left = children()
+    for child in left:  # or their pipes keep the test from ending
+        child.kill()
+    assert left == []
 
 
 async def test_a_pool_starts_with_its_first_picture() -> None:
