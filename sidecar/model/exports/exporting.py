@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -22,13 +25,16 @@ from sidecar.model.exports.directory import ExportDirectory, ExportManifest, Sto
 from sidecar.model.exports.graphs import OPSET, write_image_graph, write_text_graph
 from sidecar.model.exports.loading import load_exported_encoder
 from sidecar.model.exports.memory import return_freed_memory
+from sidecar.model.exports.onnx_runtime import RUNTIME_BUILDS, is_installed
 from sidecar.model.exports.parity import BATCH_SIZES, Parity, Samples, Vectors, encode_samples, measure_parity
 from sidecar.model.exports.quantization import quantise_graphs
 from sidecar.model.golden import write_golden
 from sidecar.model.torch_model import TorchModel, load_torch_model
 
-_LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "open_clip_torch")
-_NOT_INSTALLED = "sidecar export needs onnx, onnxscript and onnxruntime\nHINT: pip install 'sidecar-embeddings[export]'"
+_LIBRARIES = ("torch", "onnx", "onnxscript", *RUNTIME_BUILDS, "open_clip_torch")
+_RUNTIMES = ("onnx", "onnxscript", "onnxruntime")
+_NOT_INSTALLED = "sidecar export needs %s, not installed here\nHINT: pip install %s"
+_LOCK_NAME = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +55,56 @@ class ExportRequest:
 def export_model(settings: Settings, request: ExportRequest) -> list[Parity]:
     """Writes the export beside `directory`, compares it with PyTorch's model, and moves it there. Takes minutes.
 
-    Computes on the CPU in fp32. Raises ConfigurationError if the directory exists or a library is missing, and
-    ModelError if the model cannot be exported or its export fails the comparison; nothing is left of it then.
+    Computes on the CPU in fp32. Raises ConfigurationError if the directory exists, another export writes it, or a
+    library is missing, and ModelError if the model cannot be exported or its export fails the comparison; nothing is
+    left of it then.
     """
     if request.directory.exists():
         raise ConfigurationError([f"--out {request.directory}: this exists\nHINT: Name a new directory, or delete it."])
-    unfinished = request.directory.with_name(f"{request.directory.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    missing = [name for name in _RUNTIMES if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError([_NOT_INSTALLED % (", ".join(missing), " ".join(missing))])
     try:
-        unfinished.mkdir(parents=True)
-        parities = _export_into(ExportDirectory(unfinished), settings, request)
-        unfinished.rename(request.directory)
-    except ImportError as error:
-        raise ConfigurationError([_NOT_INSTALLED]) from error
+        with _unfinished_directory(request.directory) as unfinished:
+            parities = _export_into(ExportDirectory(unfinished), settings, request)
+            (unfinished / _LOCK_NAME).unlink()
+            unfinished.rename(request.directory)
     except OSError as error:
         raise ModelError(f"--out {request.directory} cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return parities
+
+
+@contextmanager
+def _unfinished_directory(directory: Path) -> Iterator[Path]:
+    """An empty directory beside `directory`, deleted at the end; what a killed export left there is deleted first.
+
+    Raises ConfigurationError while another process has it: two would mix their files.
+    """
+    unfinished = directory.with_name(f"{directory.name}.unfinished")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    path = unfinished / _LOCK_NAME
+    with path.open("w") as lock:
+        if not _lock(lock.fileno()):
+            message = f"--out {directory}: another sidecar export is writing it"
+            raise ConfigurationError([f"{message}\nHINT: Wait for that one, or name another directory."])
+        try:
+            for left in unfinished.iterdir():
+                if left.is_dir():
+                    shutil.rmtree(left)
+                elif left != path:
+                    left.unlink()
+            yield unfinished
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _lock(file: int) -> bool:
+    """Whether the lock is ours, on a file that is still there: the one that held it may have deleted it meanwhile."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(file).st_nlink > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,5 +179,5 @@ def _describe(settings: Settings, source: TorchModel, precision: StoredPrecision
         weights_digest=source.weights.digest,
         pair_scale=store_pair_scale(source.weights.pair_scale),
         opset=OPSET,
-        made_by={"sidecar": sidecar.__version__, **{name: version(name) for name in _LIBRARIES}},
+        made_by={"sidecar": sidecar.__version__, **{name: version(name) for name in _LIBRARIES if is_installed(name)}},
     )

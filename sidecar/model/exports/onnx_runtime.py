@@ -33,7 +33,7 @@ _CPU, _CUDA, _TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "Tenso
 _NOT_INSTALLED = (
     "ENCODER_BACKEND=%s: onnxruntime is not installed\nHINT: pip install onnxruntime, or onnxruntime-gpu for a GPU."
 )
-_BUILDS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
+RUNTIME_BUILDS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
 _TWO_BUILDS = (
     "ENCODER_BACKEND=%s: %s are installed, and have overwritten each other's files\n"
     "HINT: Uninstall all of them, then install one."
@@ -104,7 +104,7 @@ def _place(settings: Settings, directory: ExportDirectory, manifest: ExportManif
 
 
 def _available_providers(settings: Settings) -> list[str]:
-    builds = [name for name in _BUILDS if is_installed(name)]
+    builds = [name for name in RUNTIME_BUILDS if is_installed(name)]
     if len(builds) > 1:
         raise ConfigurationError([_TWO_BUILDS % (settings.encoder_backend, " and ".join(builds))])
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def test_int8_weights_of_the_demos_model_pass_the_gate_and_take_less_room(tmp_pa
     assert data.stat().st_size < find_checkpoint("demo", None).weights.stat().st_size / 2
     assert data.stat().st_mode == (out / "text.onnx").stat().st_mode
     assert not (out / "fp32").exists()
+    assert not (out / "lock").exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,50 @@ def test_a_directory_that_cannot_be_written_is_an_error_with_its_name(tiny_model
     (tmp_path / "file").write_text("no directory")
     with pytest.raises(ModelError, match=r"file/export cannot be written: .*Not a directory"):
         export_model(settings_for(tiny_model), make_request(tmp_path / "file" / "export"))
+
+
+def test_a_missing_library_is_named_before_the_model_is_loaded(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    steps: list[str] = []
+    with pytest.raises(ConfigurationError, match=r"needs onnxscript, .*\nHINT: pip install onnxscript$"):
+        export_model(settings_for(tiny_model), make_request(tmp_path / "export", report=steps.append))
+    assert steps == []
+    assert list(tmp_path.iterdir()) == []
+
+
+class Stopped(Exception):
+    """Raised by a test in the midst of an export."""
+
+
+def test_two_exports_to_one_directory_do_not_mix_their_files(tiny_model: Path, tmp_path: Path) -> None:
+    out, settings = tmp_path / "export", settings_for(tiny_model)
+
+    def start_another(step: str) -> None:
+        (unfinished,) = tmp_path.iterdir()
+        (unfinished / "graph").write_text("of the first")
+        with pytest.raises(ConfigurationError, match=r"export: another sidecar export is writing it\nHINT: Wait"):
+            export_model(settings, make_request(out))
+        assert (unfinished / "graph").read_text() == "of the first"
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        export_model(settings, make_request(out, report=start_another))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_export_left_is_deleted(tiny_model: Path, tmp_path: Path) -> None:
+    unfinished = tmp_path / "export.unfinished"
+    (unfinished / "tokenizer").mkdir(parents=True)
+    (unfinished / "export.json").write_text("of the killed one")
+
+    def look(step: str) -> None:
+        assert [path.name for path in unfinished.iterdir()] == ["lock"]
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        export_model(settings_for(tiny_model), make_request(tmp_path / "export", report=look))
 
 
 def test_the_samples_differ() -> None:
