@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sidecar.config import Settings
     from sidecar.model.exports.parity import Parity
 
 
@@ -55,13 +56,14 @@ def export(
         draw_views=lambda size: _draw([each.picture for each in emoji], size),
         report=lambda step: console.print(f"{step} …", highlight=False),
     )
-    parities = export_model(load_settings(), request)
+    settings = load_settings()
+    parities = export_model(settings, request)
     if as_json:
         print_json({"directory": str(out.absolute()), "format": format, "parity": [asdict(each) for each in parities]})
         return
     for parity in parities:
         print_parity(parity)
-    typer.echo(f"Serve it with: ENCODER_BACKEND=onnx EXPORT_DIR={quote(str(out))} sidecar serve")
+    typer.echo(f"Serve it with: {serving_command(settings, out)}")
 
 
 def _draw(pictures: list[bytes], size: int) -> NDArray[np.uint8]:
@@ -74,6 +76,14 @@ def _draw(pictures: list[bytes], size: int) -> NDArray[np.uint8]:
             return np.asarray(opened.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
 
     return np.stack([draw(picture) for picture in pictures])
+
+
+def serving_command(settings: Settings, out: Path) -> str:
+    """The command that serves the export in `out`, under the name by which `settings` have its model."""
+    variables = {"ENCODER_BACKEND": "onnx", "EXPORT_DIR": str(out), "VISION_MODEL_ID": settings.vision_model_id}
+    if not settings.require_cuda:
+        variables["REQUIRE_CUDA"] = "0"
+    return " ".join([*(f"{name}={quote(value)}" for name, value in variables.items()), "sidecar serve"])
 
 
 def print_parity(parity: Parity) -> None:
