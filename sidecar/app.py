@@ -75,6 +75,9 @@ LoadScorer: TypeAlias = Callable[[Settings, DeviceCall], PairScorer]
 
 _QUIET_LOADING_S = 5.0
 _MODEL_HINT = "VISION_MODEL_ID names the model; VISION_MODEL_ID=demo is a small one that needs no download."
+_EXPORT_HINT = (
+    "EXPORT_DIR names the export; sidecar export makes a new one. Without ENCODER_BACKEND PyTorch runs the model."
+)
 _EXIT_SHARE, _MAX_EXIT_S = 0.1, 1.0  # of SHUTDOWN_TIMEOUT_S, for the end of the interpreter
 _CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ingest
 _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
@@ -296,7 +299,8 @@ class Sidecar:
         except ModelError as error:
             if "\nHINT: " in str(error):
                 raise
-            raise ModelError(f"{error}\nHINT: {_MODEL_HINT}") from error
+            hint = _MODEL_HINT if self._settings.encoder_backend == "torch" else _EXPORT_HINT
+            raise ModelError(f"{error}\nHINT: {hint}") from error
 
     async def _tell_of_loading(self) -> None:
         await asyncio.sleep(_QUIET_LOADING_S)

@@ -70,13 +70,17 @@ class ExportDirectory:
         path = self.path / MANIFEST_NAME
         try:
             return ExportManifest.model_validate_json(path.read_bytes())
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
+            out = "a-new-directory" if self.path.exists() else self.path
             raise ModelError(
-                f"EXPORT_DIR={self.path} holds no export: {MANIFEST_NAME} is missing; "
-                f"make one with: sidecar export --out {self.path}"
+                f"EXPORT_DIR={self.path} holds no export: {MANIFEST_NAME} is missing\n"
+                f"HINT: Name the directory of an export, or make one: sidecar export --out {out}"
             ) from error
-        except (OSError, ValidationError) as error:
+        except OSError as error:
             raise ModelError(f"{path} cannot be read: {error}") from error
+        except ValidationError as error:
+            found = "; ".join(f"{'.'.join(map(str, each['loc']))} {each['msg']}".strip() for each in error.errors())
+            raise ModelError(f"{path} is damaged, or of another version of sidecar: {found}") from error
 
     def write_manifest(self, manifest: ExportManifest) -> None:
         (self.path / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")

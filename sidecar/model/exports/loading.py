@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from sidecar.config import Settings
-from sidecar.errors import ConfigurationError
+from sidecar.errors import ConfigurationError, ModelError
 from sidecar.model.exports.directory import ExportDirectory, ExportManifest
 from sidecar.model.exports.encoder import ExportedEncoder, LoadedGraphs
 from sidecar.model.exports.onnx_runtime import open_onnx_graphs
@@ -33,6 +33,10 @@ def load_exported_encoder(settings: Settings) -> ExportedEncoder:
     directory = ExportDirectory(settings.export_dir)
     manifest = directory.read_manifest()
     _check(settings, manifest)
+    if not directory.golden.is_file():
+        raise ModelError(
+            f"{directory.golden} is missing: without it the export cannot be compared with PyTorch's vectors"
+        )
     checkpoint = directory.read_checkpoint()
     preprocessing = read_preprocessing(checkpoint.model_cfg, checkpoint.preprocess_cfg)
     tokenizer = load_tokenizer(checkpoint)

@@ -265,6 +265,13 @@ def test_a_model_that_cannot_be_loaded_ends_the_start_with_an_error_and_a_hint_a
         assert hint.startswith("HINT: VISION_MODEL_ID names the model")
 
 
+def test_an_export_that_cannot_be_loaded_is_said_to_be_what_is_wrong(tmp_path: Path) -> None:
+    export = {"ENCODER_BACKEND": "onnx", "EXPORT_DIR": str(tmp_path)}
+    with serving(tmp_path, "unreadable", DATABASE_URL="", **export) as process:
+        assert process.exit_code() == 1
+        assert process.log.splitlines()[1].startswith("HINT: EXPORT_DIR names the export")
+
+
 def test_a_setting_that_does_not_suit_the_machine_exits_with_code_2(tmp_path: Path) -> None:
     with serving(tmp_path, "refused", DATABASE_URL="") as process:
         assert process.exit_code() == 2

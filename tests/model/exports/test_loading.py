@@ -147,8 +147,32 @@ def test_a_backend_without_an_export_is_refused_with_the_settings(tiny_model: Pa
 def test_a_directory_that_holds_no_export_is_an_error_with_the_command_that_makes_one(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelError, match=r"holds no export: export\.json is missing; make one with: sidecar"):
-        load(tiny_model, tmp_path, "onnx")
+    """The command refuses a directory that exists, so the hint names no such one."""
+    (tmp_path / "file").write_text("no directory")
+    for path, out in ((tmp_path, "a-new-directory"), (tmp_path / "file", "a-new-directory"), (tmp_path / "x", "/x")):
+        with pytest.raises(ModelError, match=rf"holds no export: export\.json is missing\nHINT: .*--out .*{out}$"):
+            load(tiny_model, path, "onnx")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("{", "Invalid JSON: EOF"), ('{"version": 2}', "version Input should be 1")]
+)
+def test_a_damaged_manifest_is_an_error_on_one_line(
+    tiny_model: Path, tiny_export: Path, tmp_path: Path, text: str, found: str
+) -> None:
+    broken = copy_model(tiny_export, tmp_path / "broken")
+    (broken / "export.json").write_text(text)
+    with pytest.raises(ModelError, match=rf"^\S+/export\.json is damaged, or of another version .*{found}.*$"):
+        load(tiny_model, broken, "onnx")
+
+
+def test_an_export_without_golden_vectors_is_not_served_unchecked(
+    tiny_model: Path, tiny_export: Path, tmp_path: Path
+) -> None:
+    broken = copy_model(tiny_export, tmp_path / "broken")
+    (broken / "golden.npz").unlink()
+    with pytest.raises(ModelError, match=r"golden\.npz is missing"):
+        load(tiny_model, broken, "onnx")
 
 
 @BACKENDS
