@@ -149,6 +149,8 @@ def _parse(options: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(options)
     if unknown := set(arguments.only or ()) - set(_WAYS):
         parser.error(f"--only: there is no {', '.join(sorted(unknown))}; there are: {', '.join(_WAYS)}")
+    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
+        parser.error(f"--json: there is no folder {arguments.json.absolute().parent}")
     return arguments
 
 

@@ -25,6 +25,15 @@ def test_without_a_gpu_it_says_so_and_how_to_try_it() -> None:
     )
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--device", "cpu", "--model", "demo", "--quick", "--only", "eager", "--json", "/nowhere/figures.json"])
+    assert ended.value.code == 2
+    assert "--json: there is no folder /nowhere" in capsys.readouterr().err
+
+
 @pytest.mark.timeout(300)
 def test_each_way_is_timed_and_compared_or_says_why_it_failed(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
