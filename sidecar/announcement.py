@@ -34,18 +34,21 @@ class Fact:
         logger.info("%s", self.text, extra={"fields": self.fields})
 
 
-def model_fact(encoder: Encoder) -> Fact:
-    """Model and device."""
+def model_fact(settings: Settings, encoder: Encoder) -> Fact:
+    """Model and device, and what runs the model unless it is PyTorch."""
     fields: dict[str, object] = {
         "event": "model",
         "model": encoder.model_id,
         "fingerprint": encoder.fingerprint,
         "dimensions": encoder.dimensions,
+        "backend": settings.encoder_backend,
     }
     text = f"Model {encoder.model_id}, {encoder.dimensions} dimensions"
     if isinstance(encoder, DeviceFacts):
         fields |= {"device": encoder.device_name, "precision": encoder.precision}
         text = f"{text}, on {_describe_device(encoder.device_name)} in {encoder.precision}"
+    if settings.encoder_backend != "torch":
+        text = f"{text}, run by {settings.encoder_backend} from {settings.export_dir}"
     return Fact(text, fields)
 
 

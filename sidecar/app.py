@@ -294,6 +294,8 @@ class Sidecar:
 
     def _load(self) -> Encoder:
         """Raises ConfigurationError, and ModelError with a hint. Blocks."""
+        if self._settings.encoder_backend == "torch" and self._settings.export_dir is not None:
+            logger.warning("EXPORT_DIR is set, but ENCODER_BACKEND is torch: PyTorch runs the model, not the export.")
         try:
             return self._load_encoder(self._settings)
         except ModelError as error:
@@ -308,7 +310,7 @@ class Sidecar:
 
     async def _announce(self, encoder: Encoder) -> None:
         database = await database_fact(self._settings, self._database)
-        for fact in (model_fact(encoder), database):
+        for fact in (model_fact(self._settings, encoder), database):
             fact.log()
         self._on_ready()
 

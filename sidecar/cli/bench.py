@@ -102,6 +102,8 @@ def bench(  # noqa: PLR0913 - one parameter for every option of the command
         encoder = _load(settings)
         benches = [asyncio.run(_measure(sample, encoder, settings, (rounds, seconds), report)) for sample in samples]
     device = f"{encoder.model_id}, on {encoder.device_name} in {encoder.precision}"
+    if settings.encoder_backend != "torch":
+        device = f"{device}, run by {settings.encoder_backend}"
     if svg is not None:
         svg.write_text(_draw(benches, device, rounds), encoding="utf-8")
     if as_json:
@@ -110,6 +112,7 @@ def bench(  # noqa: PLR0913 - one parameter for every option of the command
                 "model": encoder.model_id,
                 "device": encoder.device_name,
                 "precision": encoder.precision,
+                "backend": settings.encoder_backend,
                 "rounds": rounds,
                 "measured": [_as_object(each) for each in benches],
             }

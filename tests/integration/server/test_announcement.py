@@ -76,3 +76,13 @@ def test_a_misspelt_variable_is_warned_about(tmp_path: Path, program: tuple[str,
         process.await_ready()
         warnings = [line for line in process.log.splitlines() if line.startswith("WARNING")]
     assert warnings == ["WARNING VISON_MODEL_ID is not a setting: did you mean VISION_MODEL_ID?"]
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_the_log_says_what_runs_the_model_and_warns_of_an_export_that_is_not_used(tmp_path: Path, backend: str) -> None:
+    export = {"ENCODER_BACKEND": backend, "EXPORT_DIR": "/exports/x"}
+    with sidecar_process(tmp_path, PROGRAM, DATABASE_URL="", **export, **PLAIN) as process:
+        lines = announced(process)
+    warning = "WARNING EXPORT_DIR is set, but ENCODER_BACKEND is torch: PyTorch runs the model, not the export."
+    assert (warning in lines) is (backend == "torch")
+    assert ("INFO Model hash, 1152 dimensions, run by onnx from /exports/x" in lines) is (backend == "onnx")
