@@ -70,7 +70,9 @@ def export_model(settings: Settings, request: ExportRequest) -> list[Parity]:
             (unfinished / _LOCK_NAME).unlink()
             unfinished.rename(request.directory)
     except OSError as error:
-        raise ModelError(f"--out {request.directory} cannot be written: {error}") from error
+        # numpy writes the weights, and has no errno where it cannot write all of an array.
+        why = str(error) if error.errno else f"{error}: is the disk full?"
+        raise ModelError(f"--out {request.directory} cannot be written: {why}") from error
     return parities
 
 

@@ -134,6 +134,15 @@ def test_two_exports_to_one_directory_do_not_mix_their_files(tiny_model: Path, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_array_that_is_not_written_whole_is_said_to_be_a_full_disk(tiny_model: Path, tmp_path: Path) -> None:
+    def write(step: str) -> None:
+        if step.startswith("Writing"):
+            np.zeros(1 << 16).tofile("/dev/full")
+
+    with pytest.raises(ModelError, match=r"export cannot be written: .*is the disk full\?"):
+        export_model(settings_for(tiny_model), make_request(tmp_path / "export", report=write))
+
+
 def test_what_a_killed_export_left_is_deleted(tiny_model: Path, tmp_path: Path) -> None:
     unfinished = tmp_path / "export.unfinished"
     (unfinished / "tokenizer").mkdir(parents=True)
