@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -36,13 +37,14 @@ _NOT_MEASURED = "Writing the vectors is not measured: bench changes nothing. doc
 class Bench:
     """What was measured for rows of one kind. `source`: table and columns, None for the texts or pictures built in.
 
-    `rows`: of the table, None without one.
+    `rows`: of the table, None without one. `unreadable`: pictures of the sample that were left out.
     """
 
     kind: str
     source: str | None
     rows: int | None
     sampled_rows: int
+    unreadable: int
     views_per_row: float
     rates: Sequence[Rate]
     limit: Limit
@@ -91,8 +93,8 @@ def bench(  # noqa: PLR0913 - one parameter for every option of the command
     """
     if table is not None and not source:
         raise typer.BadParameter("name the column, too: sidecar bench TABLE COLUMN", param_hint="SOURCE")
-    if svg is not None and not svg.absolute().parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {svg.absolute().parent}", param_hint="--svg")
+    if svg is not None:
+        _check_writable(svg)
     from sidecar.config import load_settings
 
     settings = load_settings()
@@ -105,7 +107,7 @@ def bench(  # noqa: PLR0913 - one parameter for every option of the command
     if settings.encoder_backend != "torch":
         device = f"{device}, run by {settings.encoder_backend}"
     if svg is not None:
-        svg.write_text(_draw(benches, device, rounds), encoding="utf-8")
+        _write_chart(svg, _draw(benches, device, rounds))
     if as_json:
         print_json(
             {
@@ -122,6 +124,25 @@ def bench(  # noqa: PLR0913 - one parameter for every option of the command
     for each in benches:
         _print(each, is_cpu=encoder.device_name == "cpu")
     typer.echo(_NOT_MEASURED)
+
+
+def _check_writable(svg: Path) -> None:
+    """Before minutes are spent on measuring. Raises typer.BadParameter."""
+    folder = svg.absolute().parent
+    if not folder.is_dir():
+        raise typer.BadParameter(f"there is no folder {folder}", param_hint="--svg")
+    if svg.is_dir():
+        raise typer.BadParameter(f"{svg} is a folder: name a file in it", param_hint="--svg")
+    if not os.access(svg if svg.exists() else folder, os.W_OK):
+        raise typer.BadParameter(f"{svg} cannot be written", param_hint="--svg")
+
+
+def _write_chart(svg: Path, chart: str) -> None:
+    """A disk that is full costs the file, not the figures."""
+    try:
+        svg.write_text(chart, encoding="utf-8")
+    except OSError as error:
+        warn(f"--svg {svg} cannot be written: {error.strerror}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +208,7 @@ async def _measure(
     from sidecar.cpus import count_cpus
 
     report("Warming up …")
-    parts, per_row, pool = await _parts(sample, encoder, settings)
+    parts, per_row, unreadable, pool = await _parts(sample, encoder, settings)
     try:
         rates = await measure_in_rounds(parts, *extent, report)
     finally:
@@ -198,6 +219,7 @@ async def _measure(
         source=sample.source,
         rows=sample.rows,
         sampled_rows=len(sample.values),
+        unreadable=unreadable,
         views_per_row=per_row,
         rates=rates,
         limit=find_limit(_rows_per_s(rates, per_row, min(settings.decode_processes, count_cpus()))),
@@ -206,8 +228,11 @@ async def _measure(
 
 async def _parts(
     sample: _Sample, encoder: OpenClipEncoder | ExportedEncoder, settings: Settings
-) -> tuple[list[Part], float, Any]:
-    """The parts, the views of a row, and for pictures the decoder process, which is to be closed."""
+) -> tuple[list[Part], float, int, Any]:
+    """The parts, the views of a row, the pictures that cannot be read, and the decoder process, which is to be closed.
+
+    Texts have no such process.
+    """
     from sidecar.batching.encoder import framing_of
     from sidecar.cli.rates import Part, picture_parts, text_parts
     from sidecar.pictures.decoder.pool import DecoderPool
@@ -216,17 +241,17 @@ async def _parts(
     parts = [Part("reading rows", "rows/s", _reading(sample.read))] if sample.read is not None else []
     texts = [value for value in sample.values if isinstance(value, str)]
     if sample.kind == "text":
-        return parts + text_parts(encoder, texts, settings.batch_max_views), 1.0, None
+        return parts + text_parts(encoder, texts, settings.batch_max_views), 1.0, 0, None
     one = settings.model_copy(update={"decode_processes": 1})
     pool = DecoderPool(DecoderSettings.from_settings(one, encoder.view_size, framing_of(encoder)))
     try:
         await pool.start()
         pictures = [bytes(value) for value in sample.values if not isinstance(value, str)]
-        more, per_row = await picture_parts(encoder, pool, pictures, settings.batch_max_views)
+        more, per_row, unreadable = await picture_parts(encoder, pool, pictures, settings.batch_max_views)
     except BaseException:
         await pool.close()
         raise
-    return parts + more, per_row, pool
+    return parts + more, per_row, unreadable, pool
 
 
 def _reading(read: Callable[[], int]) -> Callable[[], Any]:
@@ -268,6 +293,9 @@ def _print(bench: Bench, *, is_cpu: bool) -> None:
     print_table(columns, rows)
     found = f"{show_number(bench.limit.rows_per_s)} rows/s; {bench.limit.part} is the limit"
     echo(hang("    rate    ", found), "bold")
+    if bench.unreadable:
+        left_out = f"{bench.unreadable} of the {bench.sampled_rows} cannot be read as pictures, and were left out"
+        typer.echo(hang("    note    ", left_out))
     if is_cpu and bench.kind == "image":
         typer.echo(hang("    note    ", "model and decoders share the cores: expect fewer rows when both work"))
     if bench.rows:
@@ -281,6 +309,7 @@ def _as_object(bench: Bench) -> dict[str, object]:
         "source": bench.source,
         "rows": bench.rows,
         "sampled_rows": bench.sampled_rows,
+        "unreadable": bench.unreadable,
         "views_per_row": bench.views_per_row,
         "parts": [
             {

@@ -98,12 +98,13 @@ def text_parts(encoder: Encoder, texts: Sequence[str], max_batch: int) -> list[P
 
 async def picture_parts(
     encoder: Encoder, pool: DecoderPool, pictures: Sequence[bytes], max_batch: int
-) -> tuple[list[Part], float]:
-    """Decoding in one process, and the device by the size of its micro-batches; and the views of a picture, on average.
+) -> tuple[list[Part], float, int]:
+    """Decoding in one process, and the device by the size of its micro-batches; the views of a picture, on average; and
+    how many of the pictures cannot be decoded, which are left out.
 
-    Raises PictureRejected if none of the pictures can be decoded.
+    Raises InputError if none can be.
     """
-    from sidecar.errors import PictureRejected
+    from sidecar.errors import InputError, PictureRejected
 
     readable: list[bytes] = []
     views: list[Any] = []
@@ -116,7 +117,10 @@ async def picture_parts(
             rejected = error
     if not readable:
         assert rejected is not None, "there was no picture"
-        raise rejected
+        raise InputError(
+            "nothing_to_measure",
+            f"none of the {len(pictures)} sampled contents is a picture that can be read. The last: {rejected.message}",
+        )
     files = cycle(readable)
 
     async def decode() -> int:
@@ -126,7 +130,11 @@ async def picture_parts(
     per_picture = fmean(map(len, views))
     all_views = np.concatenate(views[:max_batch])
     parts = [Part("decoding into views, one core", "pictures/s", decode)]
-    return parts + _device_parts(encoder.encode_views, all_views, max_batch, "views"), per_picture
+    return (
+        parts + _device_parts(encoder.encode_views, all_views, max_batch, "views"),
+        per_picture,
+        len(pictures) - len(readable),
+    )
 
 
 def _device_parts(encode: Callable[[Any], object], items: Any, max_batch: int, what: str) -> list[Part]:

@@ -75,10 +75,24 @@ def test_views_of_pictures_are_counted_and_what_is_no_picture_left_out(db: Db, c
     db.execute("update products set photo = %s where id = 2", [b"no picture"])
     (bench,) = measured(command_line, "products", "photo")["measured"]
     assert (bench["kind"], bench["sampled_rows"], bench["views_per_row"]) == ("image", 2, 6)
+    assert bench["unreadable"] == 1
     assert [part["unit"] for part in bench["parts"][:3]] == ["rows/s", "pictures/s", "views/s"]
     device = max(part["median"] for part in bench["parts"] if part["micro_batch"]) / 6
     decoded = bench["parts"][1]["median"] * min(count_cpus(), 2)
     assert bench["rows_per_s"] == pytest.approx(min(device, decoded, bench["parts"][0]["median"]), rel=1e-6)
+
+
+def test_pictures_that_cannot_be_read_are_counted(db: Db, command_line: CommandLine) -> None:
+    db.execute("update products set photo = %s where id = 1", [photo(300, 300)])
+    db.execute("update products set photo = %s where id = 2", [b"no picture"])
+    text = command_line.succeed("bench", "products", "photo", *QUICK)
+    assert "1 of the 2 cannot be read as pictures, and were left out" in text
+
+
+def test_a_column_without_a_single_picture_is_said_to_be_one(db: Db, command_line: CommandLine) -> None:
+    db.execute("update products set photo = %s where id = 2", [b"no picture"])
+    text = command_line.fail("bench", "products", "photo", *QUICK, code=1)
+    assert "none of the 1 sampled contents is a picture that can be read. The last: The 10 bytes are" in text
 
 
 def test_nothing_is_written_and_the_schema_is_not_needed(
@@ -114,6 +128,7 @@ def test_without_a_table_no_database_is_needed(command_line: CommandLine, tmp_pa
         (("products", "titel"), 1, "Did you mean 'title'?"),
         (("products", "photo"), 1, "HINT: Name a column that is filled"),
         (("--svg", "/nowhere/rates.svg"), 2, "there is no folder /nowhere"),
+        (("--svg", "/"), 2, "/ is a folder: name a file in it"),
     ],
 )
 def test_what_cannot_be_measured_is_said_with_what_to_do(
