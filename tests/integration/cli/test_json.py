@@ -32,7 +32,8 @@ COMMAND_LINES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "texts": (("products", "--truncated"), {"key", "embedded_at"}),
     "search": (("products", "a hat"), {"key", "distance", "row"}),
 }
-TAKES_LONG = {"export"}  # tests/e2e/test_exported_demo.py
+# tests/e2e/test_exported_demo.py, tests/integration/cli/test_bench.py
+TAKES_LONG = {"export", "bench"}
 LISTS = {"status", "failures", "texts", "search"}
 
 
