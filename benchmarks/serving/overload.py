@@ -21,7 +21,7 @@ _T_95 = 2.101  # the quantile of Student's distribution with BLOCKS - 2 degrees 
 _CAPACITY_S = 0.5
 _CACHE_BYTES = MIB  # full within seconds; the default size would keep filling, and look like a leak
 # Open from the start: the server keeps 15 KiB for each, which would look like a leak if they came one by one.
-_CONNECTIONS_PER_PLACE = 2
+_CONNECTIONS_PER_PLACE = 4
 _SETTLED = 1 / 6  # of the run: before, the queue is filling and the allocator still growing
 
 
