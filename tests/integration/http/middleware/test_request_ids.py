@@ -34,7 +34,9 @@ async def test_a_bug_is_answered_and_logged_with_the_id_of_its_request(
         answer = await client.post("/embed/text", json={"text": "a"}, headers={"X-Request-ID": "order-66"})
     assert answer.headers["x-request-id"] == "order-66"
     assert answer.json()["error"]["message"] == "Something went wrong here. The log has more under request order-66."
-    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    (record,) = [
+        record for record in caplog.records if record.levelno == logging.ERROR and record.name.startswith("sidecar")
+    ]
     assert record.getMessage() == "Request order-66 failed: POST /embed/text"
 
 
