@@ -37,7 +37,7 @@ class ComputeDevice:
     prefers_bf16_if_large: bool = False
 
     def for_model(self, parameters: int) -> ComputeDevice:
-        """The same device, with the number format for a model of so many parameters."""
+        """The same device; computes a model with many `parameters` in bf16 where that is faster."""
         if self.prefers_bf16_if_large and parameters >= _LARGE_MODEL:
             return ComputeDevice(self.device, "bf16")
         return ComputeDevice(self.device, self.precision)

@@ -57,4 +57,6 @@ class Acceleration:
             fault = translate_fault(error)
             if not isinstance(fault, DeviceOutOfMemory):
                 raise fault from error
-            logger.warning("BATCH_MAX_VIEWS=%d: so many %s do not fit into the GPU's memory", self._max_batch, inputs)
+            logger.warning(
+                "BATCH_MAX_VIEWS=%d: a micro-batch of %s that large exceeds the GPU's memory", self._max_batch, inputs
+            )

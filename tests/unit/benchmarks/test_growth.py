@@ -1,4 +1,4 @@
-"""Growth of memory is told from noise."""
+"""Memory counts as growing only if the confidence interval of its slope lies above zero."""
 
 from __future__ import annotations
 
