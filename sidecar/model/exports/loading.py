@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -14,6 +15,8 @@ from sidecar.model.exports.openvino_runtime import open_openvino_graphs
 from sidecar.model.identity import identify
 from sidecar.model.preprocessing import read_preprocessing
 from sidecar.model.text.tokenizer import load_tokenizer
+
+logger = logging.getLogger(__name__)
 
 _OpenGraphs: TypeAlias = Callable[[Settings, ExportDirectory, ExportManifest], LoadedGraphs]
 _BACKENDS: Mapping[str, _OpenGraphs] = {
@@ -41,6 +44,11 @@ def load_exported_encoder(settings: Settings) -> ExportedEncoder:
     preprocessing = read_preprocessing(checkpoint.model_cfg, checkpoint.preprocess_cfg)
     tokenizer = load_tokenizer(checkpoint)
     graphs = _BACKENDS[settings.encoder_backend](settings, directory, manifest)
+    if settings.model_precision not in {None, graphs.precision}:
+        logger.warning(
+            "MODEL_PRECISION=%s is not used: the export computes in %s with ENCODER_BACKEND=%s",
+            *(settings.model_precision, graphs.precision, settings.encoder_backend),
+        )
     identity = identify(settings, checkpoint, manifest.weights, tokenizer, preprocessing)
     return ExportedEncoder(graphs, tokenizer, identity)
 

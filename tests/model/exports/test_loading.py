@@ -125,6 +125,16 @@ def test_what_the_export_or_the_machine_cannot_do_is_refused_and_never_done_else
         load_exported_encoder(settings_for(tiny_model, EXPORT_DIR=str(tiny_export), **variables))
 
 
+@pytest.mark.parametrize(("wanted", "warned"), [("bf16", True), ("fp32", False), (None, False)])
+def test_a_precision_that_the_export_does_not_compute_in_is_warned_of(
+    tiny_model: Path, tiny_export: Path, caplog: pytest.LogCaptureFixture, wanted: str | None, warned: bool
+) -> None:
+    variables = {} if wanted is None else {"MODEL_PRECISION": wanted}
+    load(tiny_model, tiny_export, "onnx", **variables)
+    unused = f"MODEL_PRECISION={wanted} is not used: the export computes in fp32 with ENCODER_BACKEND=onnx"
+    assert (unused in caplog.messages) == warned
+
+
 def test_tensorrts_engines_are_kept_apart_for_each_model_and_number_format(tmp_path: Path, tiny_export: Path) -> None:
     """onnxruntime takes an engine for that of any model whose graph has the same names."""
     directory, first = ExportDirectory(tmp_path), ExportDirectory(tiny_export).read_manifest()
