@@ -14,6 +14,12 @@ class CommandGroups(TyperGroup):
     Rich's own panels draw boxes, which take room and do not survive a copy into a ticket.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads `sidecar help watch` as `sidecar watch --help`."""
+        if args and args[0] == "help":
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         commands: list[Any] = [self.get_command(ctx, name) for name in self.list_commands(ctx)]
         widest = max(len(command.name) for command in commands)

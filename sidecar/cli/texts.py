@@ -25,7 +25,7 @@ def texts(  # noqa: PLR0913 - one parameter for every option of the command
         bool, typer.Option("--unreadable", help="In words that the model's tokenizer does not know.")
     ] = False,
     limit: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Show at most this many, in the order of the key.")
+        int, typer.Option(metavar="N", min=1, max=2**31 - 1, help="Show at most this many, in the order of the key.")
     ] = 100,
     columns: Columns = None,
     as_json: Json = False,

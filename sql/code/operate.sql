@@ -50,6 +50,10 @@ begin
     get diagnostics enqueued = row_count;
     if enqueued > 0 then
         perform sidecar_internal.wake_sleepers(w.id);
+    elsif reason is not null and not exists (select from sidecar_internal.failures d where d.watch_id = w.id and d.reason = retry.reason) then
+        raise warning 'no row of %.% failed with the reason %', w.relation, quote_ident(w.target), quote_literal(reason)
+            using hint = coalesce((select 'Reasons of its failures: ' || string_agg(distinct d.reason, ', ' order by d.reason) || '.'
+                                   from sidecar_internal.failures d where d.watch_id = w.id), 'It has no failures.');
     end if;
     for hopeless in
         select d.reason, count(*) as n from sidecar_internal.failures d

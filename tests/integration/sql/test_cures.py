@@ -64,6 +64,22 @@ def test_a_retry_that_cannot_help_is_done_and_names_the_rows_and_what_helps(db: 
     assert heard == []
 
 
+def test_a_retry_of_a_reason_that_no_row_has_says_which_there_are(db: Connection) -> None:
+    run(db, "create table items (id int primary key, photo bytea); insert into items values (1, 'x'), (2, 'y')")
+    watch_id = value(db, "select sidecar.watch('items', 'photo', target => 'e', dimensions => 3)")
+    retry = "select sidecar.retry('items', reason => 'not_a_pictur')"
+    with warnings_of(db) as heard:
+        assert value(db, retry) == 0
+        fail(db, watch_id, 1, "not_a_picture")
+        fail(db, watch_id, 2, "decode_timeout")
+        assert value(db, retry) == 0
+    unknown = "no row of public.items.e failed with the reason 'not_a_pictur'"
+    assert heard == [
+        f"{unknown}\nIt has no failures.",
+        f"{unknown}\nReasons of its failures: decode_timeout, not_a_picture.",
+    ]
+
+
 def test_every_reason_of_the_code_is_among_them() -> None:
     package = Path(sidecar.__file__).parent
     code = "".join(path.read_text() for wing in ("ingest", "postgres") for path in (package / wing).glob("*.py"))

@@ -46,6 +46,12 @@ def test_without_a_command_the_help_is_shown(command_line: CommandLine) -> None:
     assert "Set up:" in outcome.stderr
 
 
+def test_help_may_be_asked_for_as_a_command(command_line: CommandLine) -> None:
+    assert command_line.succeed("help") == command_line.succeed("--help")
+    assert command_line.succeed("help", "watch") == command_line.succeed("watch", "--help")
+    assert "no such command 'nothing'" in command_line("help", "nothing").stderr
+
+
 def test_version_prints_the_version_of_the_package(command_line: CommandLine) -> None:
     assert command_line.succeed("--version") == f"sidecar {sidecar.__version__}\n"
 
