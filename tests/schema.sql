@@ -71,7 +71,7 @@ COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0022', '…' $$;
+    AS $$ select '0023', '…' $$;
 
 COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of the sidecar''s tables, and a digest of the installed functions and views.';
 
@@ -1291,8 +1291,10 @@ begin
     known := 0; updates := 0; outdated := 0; retrying := 0;
     -- Most queues are empty, and planning the statements below costs more than this test.
     bytes := pg_relation_size(format('sidecar_internal.events_%s', w.id)) + pg_relation_size(format('sidecar_internal.delayed_%s', w.id));
+    -- By primary key: the pages of events that are done lie in front of the others, and VACUUM does not give them back.
     if bytes > 0 then
-        execute format('select exists (select from sidecar_internal.events_%1$s) or exists (select from sidecar_internal.delayed_%1$s)', w.id) into is_busy;
+        execute format('select (select e.gen from sidecar_internal.events_%1$s e order by e.gen limit 1) is not null
+                            or (select d.gen from sidecar_internal.delayed_%1$s d order by d.gen limit 1) is not null', w.id) into is_busy;
     end if;
     if not is_busy then
         keys := 0;
@@ -1393,11 +1395,12 @@ CREATE FUNCTION sidecar_internal.count_vectors_without_row(w sidecar_internal.wa
     AS $_$
 declare
     vector_key constant text[] := sidecar_internal.exact_keys(w, w.companion, 'h');
+    pages constant double precision := greatest(1, pg_relation_size(w.companion) / current_setting('block_size')::integer);
     n bigint;
 begin
-    execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
+    execute format('select count(*) from (select from %s h tablesample system (%s) where not exists (select from %s t where %s)
                                           and not exists (select from %s where %s) limit $1) o',
-        w.companion, w.relation, sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
+        w.companion, least(100, 100 * 512 / pages), w.relation, sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
         sidecar_internal.pending_of(w), sidecar_internal.for_each_key(w.key_columns, vector_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
     return n;
 end $_$;
@@ -1686,23 +1689,34 @@ CREATE FUNCTION sidecar_internal.default_storage(w sidecar_internal.watches, com
 $$;
 
 CREATE FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) RETURNS SETOF text
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+    select d.trouble from sidecar_internal.delete_tombstones_v2(watch_ids, floors) d where d.trouble is not null;
+$$;
+
+CREATE FUNCTION sidecar_internal.delete_tombstones_v2(watch_ids integer[], floors bigint[]) RETURNS TABLE(watch_id integer, deleted bigint, trouble text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '10ms'
     AS $_$
 declare
-    id integer;
     floor bigint;
 begin
-    for id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+        deleted := 0;
+        trouble := null;
         begin
             execute format('delete from sidecar_internal.ledger_%1$s l
                             where l.ctid = any (array(select x.ctid from sidecar_internal.ledger_%1$s x where x.content_hash is null
                                 and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar_internal.events_%1$s e where e.gen > $1)
-                                limit 5000 for update skip locked))', id) using floor;
+                                limit 5000 for update skip locked))', watch_id) using floor;
+            get diagnostics deleted = row_count;
         exception when others then
-            return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
+            trouble := format('tombstones of watch %s stay for now: %s', watch_id, sqlerrm);
         end;
+        return next;
     end loop;
 end $_$;
 
@@ -2461,6 +2475,14 @@ CREATE FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bi
     select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
 $$;
 
+CREATE FUNCTION sidecar_internal.has_long_queue(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(pg_relation_size(to_regclass(format('sidecar_internal.events_%s', w.id))), 0)
+         + coalesce(pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))), 0) > 16 * 1024 * 1024;
+$$;
+
 CREATE FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3202,10 +3224,13 @@ declare
     found_gen bigint;
 begin
     perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
-    for w in select x.id, x.truncated_gen from sidecar_internal.watches x loop
-        used := greatest(used, w.truncated_gen);
+    for w in select x.id, greatest(x.truncated_gen, p.drawn) as least_used, to_regclass(format('sidecar_internal.ledger_%s', x.id)) as ledger,
+                    coalesce(p.drawn <= pg_sequence_last_value('sidecar_internal.generation'), false) as is_ahead
+             from sidecar_internal.watches x left join sidecar_internal.progress p on p.watch_id = x.id loop
+        used := greatest(used, w.least_used);
         for found_gen in select sidecar_internal.highest_generation(format('sidecar_internal.%s_%s', t, w.id))
-                         from unnest(array['ledger', 'events', 'delayed']) t loop
+                         from unnest(array['events', 'delayed'] || case
+                             when w.is_ahead and pg_relation_size(w.ledger) > 16 * 1024 * 1024 then '{}' else array['ledger'] end) t loop
             used := greatest(used, found_gen);
         end loop;
     end loop;
@@ -3923,7 +3948,8 @@ CREATE FUNCTION sidecar_internal.start_sweeps(watch_ids integer[], interval_s do
     with due as (
         select u.id from unnest(watch_ids) u(id)
         left join sidecar_internal.scans s on s.watch_id = u.id and s.purpose = 'sweep'
-        where s.watch_id is null or s.finished_at < now() - make_interval(secs => interval_s)
+        where s.watch_id is null or s.finished_at < now() - greatest(
+            make_interval(secs => interval_s), least(9 * (s.finished_at - s.started_at), interval '1 day'))
     ), started as (
         insert into sidecar_internal.scans (watch_id, purpose, finished_at)
         select w.id, 'sweep', now() from due d join sidecar_internal.watches w on w.id = d.id and w.unwatched_at is null
@@ -4724,7 +4750,8 @@ CREATE TABLE sidecar_internal.progress (
     watch_id integer NOT NULL,
     embedded_total bigint DEFAULT 0 NOT NULL,
     lag_ms double precision,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    drawn bigint
 )
 WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
 
@@ -4920,6 +4947,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.default_storage(w sidecar_internal.watch
 
 REVOKE ALL ON FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.delete_tombstones_v2(watch_ids integer[], floors bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.denial_of(w sidecar_internal.watches, role name) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.denials_of(w sidecar_internal.watches, role name) FROM PUBLIC;
@@ -4999,6 +5028,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.grant_schemas(w sidecar_internal.watches
 REVOKE ALL ON FUNCTION sidecar_internal.grant_table(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.has_long_queue(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) FROM PUBLIC;
 

@@ -69,8 +69,9 @@ class KeysInFlight:
 
 @dataclass(slots=True)
 class _Unreported:
-    """Vectors and lags of one watch since the last report."""
+    """Rows, vectors and lags of one watch since the last report."""
 
+    written: int = 0
     embedded: int = 0
     lags_ms: list[float] = field(default_factory=list)
 
@@ -85,8 +86,9 @@ class Progress:
         self._unreported: defaultdict[int, _Unreported] = defaultdict(_Unreported)  # by watch
 
     def record(self, watch_id: int, report: WriteReport) -> None:
-        """Counts the vectors of a write and their lags."""
+        """Counts the rows and vectors of a write, and their lags."""
         unreported = self._unreported[watch_id]
+        unreported.written += len(report.written)
         unreported.embedded += sum(1 for r in report.written if r.outcome is RowOutcome.VECTOR)
         unreported.lags_ms += report.lags_ms
 
@@ -94,7 +96,7 @@ class Progress:
         """Adds what was recorded to sidecar_internal.progress. Raises DatabaseError."""
         by_watch, self._unreported = self._unreported, defaultdict(_Unreported)
         for watch_id, unreported in by_watch.items():
-            if unreported.embedded:
+            if unreported.written:
                 lags_ms = unreported.lags_ms
                 lag_ms = sum(lags_ms) / len(lags_ms) if lags_ms else None
                 async with database.connection() as connection:

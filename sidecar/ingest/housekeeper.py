@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_S = 2.0
 INDEXED_INTERVAL_S = 5.0  # between searches for missing indexes while there are none
-TOMBSTONES_EVERY = 30  # rounds
+TOMBSTONES_EVERY = 30  # rounds; in the next one already after a mass deletion, of which some are left
 
 
 class Housekeeper:
@@ -26,6 +26,7 @@ class Housekeeper:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._index_keeper = IndexKeeper(context)
+        self._tombstones_left = False
 
     async def run(self) -> None:
         async with background(self._keep_indexes(), "ingest-index-keeper") as indexes:
@@ -49,7 +50,7 @@ class Housekeeper:
             await context.catalogue.load()  # after the heartbeat: rate limits are shared among the sidecars that live
             context.telemetry.set_watches(watch.name for watch in context.catalogue.all)
             await context.progress.report(context.database)
-            if number % TOMBSTONES_EVERY == 0:
+            if self._tombstones_left or number % TOMBSTONES_EVERY == 0:
                 await self._delete_tombstones()
         except DatabaseError as error:
             context.database.report(error)
@@ -62,8 +63,10 @@ class Housekeeper:
         """
         floors = {watch.id: 0 for watch in self._context.catalogue.writable()}
         async with self._context.database.connection() as connection:
-            for line in await delete_tombstones(connection, floors):
-                logger.info("%s", line)
+            deleted = await delete_tombstones(connection, floors)
+        self._tombstones_left = deleted.some_left
+        for line in deleted.trouble:
+            logger.info("%s", line)
 
     async def _keep_indexes(self) -> None:
         """Maintains the indexes, in a task of its own: the heartbeat must not wait for a build, which takes minutes."""

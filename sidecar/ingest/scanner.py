@@ -37,7 +37,8 @@ SWEEP_PAGE_ROWS = 5000
 VERIFY_PAGE_ROWS, VERIFY_PAGE_S = 1000, 0.25  # a page has as many bytes as may be read in that time
 CLEAR_PAGE_ROWS = 200  # each row is a write to the user's table, under a lock
 BUSY_INTERVAL_S, IDLE_INTERVAL_S = 0.02, 0.5
-SWEEP_PAUSE_S = 0.1  # between pages of a sweep, so that it is never the heaviest query of the database
+# Between pages of a sweep, or as long as the page took: it never has more than half of one connection's time.
+SWEEP_PAUSE_S = 0.1
 START_SWEEPS_INTERVAL_S = 10.0
 LONGEST_PAGE_S = 2.0
 SMALLEST_PAGE_SHARE = 1 / 256  # of the usual rows
@@ -169,9 +170,11 @@ class Scanner:
         async with self._context.database.connection() as connection:
             if await self._outstanding(connection, watch, 1):
                 return False
+            began = time.monotonic()
             with self._context.measured("scan"), self._page_sizes.timed(watch.id):
                 page = await sweep_page(connection, watch, self._page_sizes.rows(watch.id, SWEEP_PAGE_ROWS))
-        self._next_sweep[watch.id] = time.monotonic() + SWEEP_PAUSE_S
+        ended = time.monotonic()
+        self._next_sweep[watch.id] = ended + max(SWEEP_PAUSE_S, ended - began)
         if page is not None and page.enqueued:
             logger.warning("the sweep of %s found rows that no event reported: %d", watch.quoted_name, page.enqueued)
             self._on_enqueued()

@@ -245,25 +245,32 @@ where w.unwatched_at is null and w.fingerprint is null
 group by w.id having count(distinct r.fingerprint) > 1
 
 -- name: strangers
--- Vectors that were written past the triggers, perhaps of another model. Reads a sample of the rows.
+-- Vectors that were written past the triggers, perhaps of another model. Reads a sample of the rows; not while the queue is long.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
        format('%s of %s vectors in a sample were not written by the sidecar', c.foreign_vectors, c.looked) as what,
        'vectors of another model give an order without meaning' as why,
        format('select sidecar.verify(%L, %L);', w.relation, w.target) as remedy, 'psql' as run_in
 from sidecar_internal.watches w cross join lateral sidecar_internal.count_foreign_vectors(w, ($1::jsonb->>'sample_rows')::integer) c
-where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null and c.foreign_vectors > 0
+where w.unwatched_at is null and not sidecar_internal.has_long_queue(w) and sidecar_internal.structure_fault_v2(w) is null and c.foreign_vectors > 0
   and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
+union all
+select 'note', format('%s.%I', w.relation, w.target), format('about %s events wait, so vectors were not compared with what was recorded of them', q.n),
+       'those of waiting rows are about to be replaced or deleted', 'sidecar doctor', 'shell'
+from sidecar_internal.watches w cross join lateral sidecar_internal.count_rows(format('sidecar_internal.events_%s', w.id), false) q
+where w.unwatched_at is null and sidecar_internal.has_long_queue(w)
 
 -- name: companion_orphans
--- Rows of companions without a row of the watched table. Counts up to 10,000.
+-- Rows of companions without a row of the watched table. Counts up to 10,000, of a companion over 4 MB in a sample; not while the
+-- queue is long.
 select 'warning' as severity, w.companion::text as subject,
-       format('%s%s rows no longer have a row in %s', case when o.n = 10000 then 'at least ' else '' end, o.n, w.relation) as what,
+       format('%s%s rows no longer have a row in %s', case when o.n = 10000 or pg_relation_size(w.companion) > 512 * 8192 then 'at least ' else '' end, o.n, w.relation) as what,
        'a search that does not join the watched table finds what is no longer there' as why,
        format('delete from %s h where not exists (select from %s t where %s);', w.companion, w.relation,
               sidecar_internal.for_each_key(w.key_columns, null, 't.%2$I = h.%2$I', ' and ')) as remedy,
        'psql' as run_in
 from sidecar_internal.watches w cross join lateral (select sidecar_internal.count_vectors_without_row(w, 10000) as n) o
 where w.unwatched_at is null and w.companion is not null and sidecar_internal.structure_fault_v2(w) is null and o.n > 0
+  and not sidecar_internal.has_long_queue(w)
   and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 
 -- name: failures

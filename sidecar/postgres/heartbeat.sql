@@ -17,8 +17,9 @@ select sidecar_internal.mark_asleep($1, $2, $3)
 delete from sidecar_internal.sidecars where id = $1
 
 -- name: record_progress
--- $2 rows embedded since the last call, $3 their mean lag in ms or NULL. Nothing for a watch whose table was dropped.
-insert into sidecar_internal.progress (watch_id, embedded_total, lag_ms)
-select w.id, $2::bigint, $3::float8 from sidecar_internal.watches w where w.id = $1 for key share
+-- $2 rows embedded since the last call, $3 their mean lag in ms or NULL. Nothing for a watch whose table was dropped. `drawn` is at
+-- or above every generation in the ledger; raise_generation reads it.
+insert into sidecar_internal.progress (watch_id, embedded_total, lag_ms, drawn)
+select w.id, $2::bigint, $3::float8, pg_sequence_last_value('sidecar_internal.generation') from sidecar_internal.watches w where w.id = $1 for key share
 on conflict (watch_id) do update set embedded_total = progress.embedded_total + excluded.embedded_total,
-    lag_ms = coalesce(excluded.lag_ms, progress.lag_ms), updated_at = clock_timestamp()
+    lag_ms = coalesce(excluded.lag_ms, progress.lag_ms), drawn = greatest(progress.drawn, excluded.drawn), updated_at = clock_timestamp()

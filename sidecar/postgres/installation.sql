@@ -9,7 +9,7 @@ select version_num from sidecar.alembic_version
 select code_digest from sidecar.installation()
 
 -- name: lift_statement_timeout
--- For raise_generation, which reads every ledger once: about a minute for a hundred million rows.
+-- For raise_generation, which after a restore reads every ledger: about a minute for a hundred million rows.
 set local statement_timeout = 0
 
 -- name: raise_generation

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from sidecar.postgres.database import Connection
 
 
+TOMBSTONES_AT_ONCE = 5000  # of one watch; delete_tombstones_v2 has the number, too
+
+
 class WatchesWithWork(NamedTuple):
     """Ids of watches with events to claim, and of watches with delayed events that are due."""
 
@@ -35,10 +38,20 @@ async def start_sweeps(connection: Connection, watch_ids: Sequence[int], interva
     return int(await connection.fetchval(statement("start_sweeps"), watch_ids, interval_s))
 
 
-async def delete_tombstones(connection: Connection, floors: Mapping[int, int]) -> list[str]:
-    """Deletes tombstones below the floors. Returns a line for each watch whose tombstones cannot be deleted."""
+class DeletedTombstones(NamedTuple):
+    """`trouble` has a line for each watch whose tombstones cannot be deleted. `some_left`: there may be more."""
+
+    trouble: list[str]
+    some_left: bool
+
+
+async def delete_tombstones(connection: Connection, floors: Mapping[int, int]) -> DeletedTombstones:
+    """Deletes tombstones below the floors, TOMBSTONES_AT_ONCE of each watch at most."""
     rows = await connection.fetch(statement("delete_tombstones"), list(floors), list(floors.values()))
-    return [row[0] for row in rows]
+    return DeletedTombstones(
+        [row["trouble"] for row in rows if row["trouble"] is not None],
+        any(row["deleted"] >= TOMBSTONES_AT_ONCE for row in rows),
+    )
 
 
 async def find_unindexed(connection: Connection, watch_ids: Sequence[int]) -> set[int]:

@@ -11,7 +11,7 @@ select sidecar_internal.start_sweeps($1, $2)
 
 -- name: delete_tombstones
 -- Of the watches $1, up to the floors $2. Index ledger_N_tombstones; skips locked rows.
-select * from sidecar_internal.delete_tombstones($1, $2)
+select * from sidecar_internal.delete_tombstones_v2($1, $2)
 
 -- name: find_unindexed
 -- Which of the watches $1 may lack an index.

@@ -14,17 +14,25 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     union select current_user where not exists (select from running) and not exists (select from granted);
 $$;
 
--- The number of rows of a companion whose watched row is gone and for which no event is queued. Counts at most `at_most`.
--- Anti-joins by the primary keys.
+-- True if the queue is so long that asking for each of a few hundred rows whether it waits would read it too often.
+create or replace function sidecar_internal.has_long_queue(w sidecar_internal.watches) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select coalesce(pg_relation_size(to_regclass(format('sidecar_internal.events_%s', w.id))), 0)
+         + coalesce(pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))), 0) > 16 * 1024 * 1024;
+$$;
+
+-- The number of rows of a companion whose watched row is gone and for which no event is queued. Counts at most `at_most`, of a large
+-- companion in a sample of its pages. Anti-joins by the primary keys.
 create or replace function sidecar_internal.count_vectors_without_row(w sidecar_internal.watches, at_most integer) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     vector_key constant text[] := sidecar_internal.exact_keys(w, w.companion, 'h');
+    pages constant double precision := greatest(1, pg_relation_size(w.companion) / current_setting('block_size')::integer);
     n bigint;
 begin
-    execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
+    execute format('select count(*) from (select from %s h tablesample system (%s) where not exists (select from %s t where %s)
                                           and not exists (select from %s where %s) limit $1) o',
-        w.companion, w.relation, sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
+        w.companion, least(100, 100 * 512 / pages), w.relation, sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
         sidecar_internal.pending_of(w), sidecar_internal.for_each_key(w.key_columns, vector_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
     return n;
 end $$;

@@ -133,7 +133,8 @@ end $$;
 
 -- Raises the sequence above every generation in use. After a restore of data without its sequence it would otherwise return
 -- generations below the ledger's, and every result would look outdated. Each sidecar calls it once at its start. Primary keys
--- of events_N and delayed_N, sequential scans of ledgers.
+-- of events_N and delayed_N. A small ledger is read; a large one only if the sequence is behind where it stood when results were
+-- last recorded (progress.drawn), or if that is not known: reading a hundred million entries takes a minute.
 create or replace function sidecar_internal.raise_generation() returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -142,10 +143,13 @@ declare
     found_gen bigint;
 begin
     perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
-    for w in select x.id, x.truncated_gen from sidecar_internal.watches x loop
-        used := greatest(used, w.truncated_gen);
+    for w in select x.id, greatest(x.truncated_gen, p.drawn) as least_used, to_regclass(format('sidecar_internal.ledger_%s', x.id)) as ledger,
+                    coalesce(p.drawn <= pg_sequence_last_value('sidecar_internal.generation'), false) as is_ahead
+             from sidecar_internal.watches x left join sidecar_internal.progress p on p.watch_id = x.id loop
+        used := greatest(used, w.least_used);
         for found_gen in select sidecar_internal.highest_generation(format('sidecar_internal.%s_%s', t, w.id))
-                         from unnest(array['ledger', 'events', 'delayed']) t loop
+                         from unnest(array['events', 'delayed'] || case
+                             when w.is_ahead and pg_relation_size(w.ledger) > 16 * 1024 * 1024 then '{}' else array['ledger'] end) t loop
             used := greatest(used, found_gen);
         end loop;
     end loop;

@@ -126,8 +126,10 @@ begin
     known := 0; updates := 0; outdated := 0; retrying := 0;
     -- Most queues are empty, and planning the statements below costs more than this test.
     bytes := pg_relation_size(format('sidecar_internal.events_%s', w.id)) + pg_relation_size(format('sidecar_internal.delayed_%s', w.id));
+    -- By primary key: the pages of events that are done lie in front of the others, and VACUUM does not give them back.
     if bytes > 0 then
-        execute format('select exists (select from sidecar_internal.events_%1$s) or exists (select from sidecar_internal.delayed_%1$s)', w.id) into is_busy;
+        execute format('select (select e.gen from sidecar_internal.events_%1$s e order by e.gen limit 1) is not null
+                            or (select d.gen from sidecar_internal.delayed_%1$s d order by d.gen limit 1) is not null', w.id) into is_busy;
     end if;
     if not is_busy then
         keys := 0;

@@ -60,14 +60,16 @@ begin
     end loop;
 end $$;
 
--- Starts the sweeps of these watches whose last one ended `interval_s` ago; the first comes that long after the watch. Returns
--- how many it started. Writes nothing if none is due.
+-- Starts the sweeps of these watches whose last one ended `interval_s` ago; the first comes that long after the watch. One that
+-- took long is followed by nine times as long a rest, up to a day: a large table is not read all the time. Returns how many it
+-- started. Writes nothing if none is due.
 create or replace function sidecar_internal.start_sweeps(watch_ids integer[], interval_s double precision) returns bigint
 language sql set search_path = pg_catalog, pg_temp as $$
     with due as (
         select u.id from unnest(watch_ids) u(id)
         left join sidecar_internal.scans s on s.watch_id = u.id and s.purpose = 'sweep'
-        where s.watch_id is null or s.finished_at < now() - make_interval(secs => interval_s)
+        where s.watch_id is null or s.finished_at < now() - greatest(
+            make_interval(secs => interval_s), least(9 * (s.finished_at - s.started_at), interval '1 day'))
     ), started as (
         insert into sidecar_internal.scans (watch_id, purpose, finished_at)
         select w.id, 'sweep', now() from due d join sidecar_internal.watches w on w.id = d.id and w.unwatched_at is null
@@ -79,25 +81,35 @@ language sql set search_path = pg_catalog, pg_temp as $$
     select count(*) from started s where s.has_started;
 $$;
 
--- Deletes tombstones that no older event needs: a tombstone is needed while an older event may be in flight. By index
--- ledger_N_tombstones. Skips what is locked or gone; returns why, one line per watch.
-create or replace function sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) returns setof text
+-- Deletes tombstones that no older event needs, up to 5,000 of each watch: a tombstone is needed while an older event may be in
+-- flight. By index ledger_N_tombstones. Skips what is locked or gone. Returns for each watch how many, or why none.
+create or replace function sidecar_internal.delete_tombstones_v2(watch_ids integer[], floors bigint[])
+returns table (watch_id integer, deleted bigint, trouble text)
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
 declare
-    id integer;
     floor bigint;
 begin
-    for id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+        deleted := 0;
+        trouble := null;
         begin
             execute format('delete from sidecar_internal.ledger_%1$s l
                             where l.ctid = any (array(select x.ctid from sidecar_internal.ledger_%1$s x where x.content_hash is null
                                 and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar_internal.events_%1$s e where e.gen > $1)
-                                limit 5000 for update skip locked))', id) using floor;
+                                limit 5000 for update skip locked))', watch_id) using floor;
+            get diagnostics deleted = row_count;
         exception when others then
-            return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
+            trouble := format('tombstones of watch %s stay for now: %s', watch_id, sqlerrm);
         end;
+        return next;
     end loop;
 end $$;
+
+-- For sidecars of the version before.
+create or replace function sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) returns setof text
+language sql set search_path = pg_catalog, pg_temp set lock_timeout = '10ms' as $$
+    select d.trouble from sidecar_internal.delete_tombstones_v2(watch_ids, floors) d where d.trouble is not null;
+$$;
 
 -- Of these watches, those with an index statement left to run: they want an index and have vectors to put into it, or a former
 -- index has to be dropped. Not those that wait after a failure.

@@ -132,7 +132,8 @@ async def delete_tombstones(database_url: str) -> None:
     await database.open()
     async with database.connection() as connection:
         watch, *_ = await load_watches(connection)
-        assert await watches_with_work.delete_tombstones(connection, {watch.id: 0}) == []
+        deleted = await watches_with_work.delete_tombstones(connection, {watch.id: 0})
+        assert deleted.trouble == []
     await database.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.ingest import housekeeper
 from tests.integration.ingest.composition import running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, insert_titles, make_texts
@@ -176,6 +177,21 @@ async def test_the_sweep_repeats_after_its_interval(
         await run(db, "insert into items values (2, 'unseen')")
         await table.become_right(encoder)
     assert "the sweep of public.items.embedding found rows that no event reported: 1" in caplog.messages
+
+
+async def test_the_tombstones_of_a_mass_deletion_go_round_after_round(
+    database_url: str, db: Connection, encoder: GatedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeper, "INTERVAL_S", 0.1)
+    table = await make_texts(db, 10)
+    entries = f"insert into sidecar_internal.ledger_{table.watch_id} (k1, gen)"
+    await run(db, f"{entries} select i, i from generate_series(1001, 12000) i")
+    async with running_ingest(database_url, encoder):
+
+        async def are_gone() -> bool:
+            return await table.count("ledger", "content_hash is null") == 0
+
+        await wait_until_async(are_gone, "all tombstones to go")
 
 
 @in_row_and_companion

@@ -1,0 +1,3 @@
+-- Where the sequence of generations stood when results of a watch were last recorded. A sidecar that starts compares the two, where it
+-- had to read the whole ledger. NULL: not known, and the ledger is read.
+alter table sidecar_internal.progress add column drawn bigint;
