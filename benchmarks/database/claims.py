@@ -25,7 +25,10 @@ class Claims:
         self._claimer = Claimer(Settings(), database, Horizon())
 
     async def p50_ms(self, claims: int) -> float:
-        return median([await self._claim_ms() for _ in range(claims)])
+        return median(await self.times_ms(claims))
+
+    async def times_ms(self, claims: int) -> list[float]:
+        return [await self._claim_ms() for _ in range(claims)]
 
     async def _claim_ms(self) -> float:
         began = time.perf_counter()

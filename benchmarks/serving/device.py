@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from sidecar.batching.encoder import Encoder, PreparedText
 from tests.encoders import HashEncoder
 
 VIEW_SIZE = 64
+_INSTANT_VECTORS = 4096
 _SAMPLED = 16  # every 16th pixel per axis of a view is hashed; hashing all would keep a core busy
 
 
@@ -69,6 +71,22 @@ class BatchTimedEncoder(HashEncoder):
         self.calls.clear()
         time.sleep(max(began + self.batch_ms / 1000 - time.perf_counter(), 0))
         return vectors
+
+
+class InstantEncoder(HashEncoder):
+    """Takes no time worth mentioning, so the database is the limit: each text has one of 4,096 random vectors."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__("instant", dimensions=dimensions)
+        vectors = np.random.default_rng(0).standard_normal((_INSTANT_VECTORS, dimensions)).astype(np.float32)
+        self._vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
+        numbers = (np.array([crc32(text.encode()) % _INSTANT_VECTORS], np.int64) for text in texts)
+        return [PreparedText(number, truncated=False, blank=False, tokens=1) for number in numbers]
+
+    def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
+        return self._vectors.take([int(text.token_ids[0]) for text in texts], axis=0)
 
 
 class RecordedEncoder:

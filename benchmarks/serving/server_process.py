@@ -28,11 +28,13 @@ class Bench:
     """Directory and device of the servers of a run.
 
     `batch_ms` None: the demo's model on the CPU instead of the timed device. `pinned`: the client has its own core.
+    `instant_dimensions`: a device that takes no time, with vectors of so many numbers, instead of either.
     """
 
     directory: Path
     batch_ms: float | None
     pinned: bool = True
+    instant_dimensions: int | None = None
 
     @property
     def is_timed(self) -> bool:
@@ -64,6 +66,7 @@ def server_process(bench: Bench, server: str, **settings: Any) -> Iterator[Serve
     options = {
         "server": server,
         "batch_ms": bench.batch_ms,
+        "instant_dimensions": bench.instant_dimensions,
         "record": str(record),
         "cores": _server_cores() if bench.pinned else [],
         "settings": {

@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from benchmarks.serving.device import BatchTimedEncoder, DeviceRecord, RecordedEncoder
+from benchmarks.serving.device import BatchTimedEncoder, DeviceRecord, InstantEncoder, RecordedEncoder
 from sidecar.batching.encoder import Encoder
 from sidecar.config import Settings
 from sidecar.http.json_response import JsonResponse
@@ -87,6 +87,8 @@ class _Server(uvicorn.Server):
 
 def _make_encoder(options: dict[str, Any], settings: Settings) -> Encoder:
     batch_ms = options["batch_ms"]
+    if options["instant_dimensions"] is not None:
+        return InstantEncoder(options["instant_dimensions"])
     encoder = _load_model(settings) if batch_ms is None else BatchTimedEncoder(batch_ms)
     return RecordedEncoder(encoder, DeviceRecord(Path(options["record"])))
 

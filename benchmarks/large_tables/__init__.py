@@ -1,0 +1,1 @@
+"""What happens as a watched table grows: measured at several sizes, and compared with the model of `sidecar plan`."""
