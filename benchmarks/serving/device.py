@@ -79,14 +79,15 @@ class InstantEncoder(HashEncoder):
     def __init__(self, dimensions: int) -> None:
         super().__init__("instant", dimensions=dimensions)
         vectors = np.random.default_rng(0).standard_normal((_INSTANT_VECTORS, dimensions)).astype(np.float32)
-        self._vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        self._vectors: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
         numbers = (np.array([crc32(text.encode()) % _INSTANT_VECTORS], np.int64) for text in texts)
         return [PreparedText(number, truncated=False, blank=False, tokens=1) for number in numbers]
 
     def encode_texts(self, texts: Sequence[PreparedText]) -> NDArray[np.float32]:
-        return self._vectors.take([int(text.token_ids[0]) for text in texts], axis=0)
+        vectors: NDArray[np.float32] = self._vectors[[int(text.token_ids[0]) for text in texts]]
+        return vectors
 
 
 class RecordedEncoder:
