@@ -8,6 +8,34 @@ CREATE SCHEMA sidecar_internal;
 
 COMMENT ON SCHEMA sidecar_internal IS 'Tables and functions of the sidecar that may change with every version.';
 
+CREATE FUNCTION sidecar.backlog(model text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+    w sidecar_internal.watches;
+    waiting bigint;
+    total bigint := 0;
+begin
+    for w in select * from sidecar_internal.watches x
+             where x.unwatched_at is null and not x.paused and (backlog.model is null or sidecar_internal.takes_model(x, backlog.model))
+             order by x.id loop
+        begin
+            waiting := sidecar_internal.backlog_of(w);
+            if waiting > 0 and sidecar_internal.fault_of(w) is null and not sidecar_internal.is_denied_to_all(w) then
+                total := total + waiting;
+            end if;
+        exception when undefined_table or syntax_error then
+            continue; -- dropped after the snapshot of this statement
+        end;
+    end loop;
+    return total;
+end $$;
+
+COMMENT ON FUNCTION sidecar.backlog(model text) IS 'Rows that sidecars could embed now, whether one is running or not: what an autoscaler needs. Paused and broken watches, failed rows and rows whose next attempt is not due do not count. With model, a name or a fingerprint, only watches that take its vectors. Estimated for large tables.';
+
 CREATE FUNCTION sidecar.grant_reader(role regrole) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -758,6 +786,38 @@ begin
     return found;
 exception when lock_not_available or deadlock_detected or unique_violation then
     return false;
+end $$;
+
+CREATE FUNCTION sidecar_internal.backlog_of(w sidecar_internal.watches) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    queue constant text := format('sidecar_internal.events_%s', w.id);
+    queue_bytes constant bigint := pg_relation_size(to_regclass(queue));
+    passes constant text[] := array(select s.purpose from sidecar_internal.scans s
+                                    where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep');
+    events bigint := 0;
+    due bigint := 0;
+    ledger record;
+begin
+    if queue_bytes > 16 * 1024 * 1024 then
+        events := greatest(1, (sidecar_internal.count_rows(queue::regclass, false)).n);
+    elsif queue_bytes > 0 then
+        execute format('select count(*) from %s', queue) into events;
+    end if;
+    if pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))) > 0 then
+        execute format('select count(*) from (select from sidecar_internal.delayed_%s d where d.run_at <= now() limit 100000) x', w.id) into due;
+    end if;
+    if 'backfill' = any (passes) then
+        ledger := sidecar_internal.count_ledger(w, false, (
+            select s.start_gen from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'backfill' and s.force));
+        events := greatest(events, (sidecar_internal.count_rows(w.relation, false)).n - ledger.entries + ledger.updates);
+    end if;
+    if events + due = 0 and (cardinality(passes) > 0 or sidecar_internal.holds_build_lock(w.id)) then
+        return 1;
+    end if;
+    return events + due;
 end $$;
 
 CREATE FUNCTION sidecar_internal.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) RETURNS record
@@ -2529,6 +2589,15 @@ begin
     return highest;
 end $$;
 
+CREATE FUNCTION sidecar_internal.holds_build_lock(watch_id integer) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_locks l where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+                   and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                   and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || watch_id, 0));
+$$;
+
 CREATE FUNCTION sidecar_internal.horizon_floor(front bigint[]) RETURNS bigint
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2738,6 +2807,14 @@ CREATE FUNCTION sidecar_internal.installer() RETURNS regrole
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select n.nspowner::regrole from pg_namespace n where n.nspname = 'sidecar';
+$$;
+
+CREATE FUNCTION sidecar_internal.is_denied_to_all(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(bool_and(sidecar_internal.denial_of(w, pg_get_userbyid(r.role)) is not null), false)
+        from sidecar_internal.roles() r where r.kind = 'worker';
 $$;
 
 CREATE FUNCTION sidecar_internal.is_domain_over(type regtype, wanted regtype) RETURNS boolean
@@ -2986,7 +3063,7 @@ CREATE FUNCTION sidecar_internal.may_call(kind text, function oid) RETURNS boole
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
+    select p.proname in ('backlog', 'status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
                          'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source')
         or (p.proname = 'follow_changes' and may_call.kind = 'worker')
         or (not p.prosecdef and p.prorettype <> 'trigger'::regtype and (may_call.kind = 'worker' or p.provolatile <> 'v'))
@@ -4154,6 +4231,15 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION sidecar_internal.takes_model(w sidecar_internal.watches, model text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when w.fingerprint is not null then m.name in (w.fingerprint, regexp_replace(w.encoder, '^hf-hub:', ''))
+                else w.model is null or m.name = regexp_replace(w.model, '^hf-hub:', '') end
+        from (select regexp_replace(btrim(takes_model.model), '^hf-hub:', '') as name) m;
+$$;
+
 CREATE FUNCTION sidecar_internal.target_is_missing(w sidecar_internal.watches) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4809,6 +4895,8 @@ ALTER TABLE ONLY sidecar_internal.progress
 ALTER TABLE ONLY sidecar_internal.scans
     ADD CONSTRAINT scans_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
 
+REVOKE ALL ON FUNCTION sidecar.backlog(model text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.grant_reader(role regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.grant_worker(role regrole) FROM PUBLIC;
@@ -4866,6 +4954,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.advise_on_model(w sidecar_internal.watch
 REVOKE ALL ON FUNCTION sidecar_internal.advise_on_storage(w sidecar_internal.watches, present text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.apply_renames(w sidecar_internal.watches, present sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.backlog_of(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) FROM PUBLIC;
 
@@ -5039,6 +5129,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.health_of(state text, index text, pendin
 
 REVOKE ALL ON FUNCTION sidecar_internal.highest_generation(queue text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.holds_build_lock(watch_id integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.horizon_floor(front bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) FROM PUBLIC;
@@ -5062,6 +5154,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.inherits(relation regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar_internal.install_watch(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.installer() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_denied_to_all(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_domain_over(type regtype, wanted regtype) FROM PUBLIC;
 
@@ -5218,6 +5312,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.structure_fault(w sidecar_internal.watch
 REVOKE ALL ON FUNCTION sidecar_internal.structure_fault_v2(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.sync_companion(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.takes_model(w sidecar_internal.watches, model text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.target_is_missing(w sidecar_internal.watches) FROM PUBLIC;
 

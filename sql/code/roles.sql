@@ -21,7 +21,7 @@ $$;
 -- a few listed ones that run with ours. Trigger functions are excluded; readers get only what changes nothing.
 create or replace function sidecar_internal.may_call(kind text, function oid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
+    select p.proname in ('backlog', 'status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
                          'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source')
         or (p.proname = 'follow_changes' and may_call.kind = 'worker')
         or (not p.prosecdef and p.prorettype <> 'trigger'::regtype and (may_call.kind = 'worker' or p.provolatile <> 'v'))

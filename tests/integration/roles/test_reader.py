@@ -48,6 +48,7 @@ async def test_a_reader_sees_status_waits_for_rows_and_searches(
         [(state, rows, embedded, query)] = await run(reader, "select state, rows, embedded, query from sidecar.status")
         assert (state, rows, embedded) == ("up to date", 5, 5)
         assert await value(reader, "select embedded from sidecar.status_exact('shop.items')") == 5
+        assert await value(reader, "select sidecar.backlog()") == 0
     wanted = str(encoder.vector_of("title 3").tolist())
     await run(reader, f"prepare nearest as {query}")
     [nearest, *_] = await run(reader, f"execute nearest ('{wanted}')")
@@ -120,6 +121,7 @@ async def test_no_result_visible_to_a_reader_contains_a_hash(
     [(content_hash, digest)] = await run(owner, "select content_hash, vector_digest from sidecar_internal.ledger_1")
     key = """'{"id": 1}'"""
     calls = {
+        "backlog": "sidecar.backlog()",
         "status_of": "sidecar_internal.status_of(null, false)",
         "events_of_key": f"sidecar_internal.events_of_key(1, {key})",
         "is_waiting": "sidecar_internal.is_waiting(1, array[1, 2])",
