@@ -97,6 +97,11 @@ docs: $(STAMP) ## Write docs/reference and the tables of docs/settings.md and do
 		page.write_text(page.read_text().split("| Variable |")[0] + settings_table())'
 	$(BIN)/python -m tests.metrics_table
 	$(BIN)/python -m docsite.reference
+	$(BIN)/python -m tests.chart_files
+
+.PHONY: chart
+chart: $(STAMP) ## Write what is generated of deploy/helm anew: schema, table of values, rendered examples in the tests
+	$(BIN)/python -m tests.chart_files
 
 .PHONY: site
 site: $(STAMP) ## Write the docs site to site/ (open site/index.html); a link that leads nowhere is an error

@@ -24,6 +24,7 @@ PLACES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "deploy/README.md": "deploy.md",
+    "deploy/helm/README.md": "chart.md",
     "sidecar/demo/model/MODEL_CARD.md": "demo-model.md",
     "sidecar/demo/data/LICENSES.md": "demo-data.md",
 }

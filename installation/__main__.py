@@ -24,7 +24,7 @@ _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 _SIZES = {
     "cuda": "With PyTorch for CUDA: 3.2 GB to download, 6.3 GB on the disk.",
     "cpu": "With PyTorch for CPUs: 0.4 GB to download, 1.6 GB on the disk.",
-    "tools": "What only tests and docs need: 0.4 GB on the disk.",
+    "tools": "What only tests and docs need: 0.6 GB on the disk.",
 }
 _NO_CPU_BUILD = """\
 ERROR: The package index that pip uses here has no CPU build of PyTorch that belongs together: versions for this machine

@@ -17,6 +17,7 @@ _OTHERS = {
     "internal",
     "kind",
     "lane",
+    "ray",
     "request_id",
     "rows",
     "stage",
