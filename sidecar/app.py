@@ -62,6 +62,7 @@ from sidecar.postgres.watch_reader import WatchReader
 from sidecar.process_exit import EXIT_CONFIGURATION
 from sidecar.readiness import Readiness
 from sidecar.running_parts import RunningParts
+from sidecar.sql_queries.query_server import QueryServer
 from sidecar.supervisor import Supervisor, log_failure
 from sidecar.telemetry.logs.configuration import configure_logging
 from sidecar.telemetry.metrics.device import DeviceFacts
@@ -278,6 +279,7 @@ class Sidecar:
             async with (
                 self.supervisor.running("batcher", batcher.run()),
                 self._reranking(batcher) as reranker,
+                self._answering_sql(embedder, encoder),
                 self._ingesting(embedder, encoder),
             ):
                 self._parts.models = Models(
@@ -393,6 +395,15 @@ class Sidecar:
             finally:
                 self._ingest.request_stop()
                 await asyncio.wait([task], timeout=self._time_left_s(_CLOSING_SHARE))
+
+    @asynccontextmanager
+    async def _answering_sql(self, embedder: Embedder, encoder: Encoder) -> AsyncIterator[None]:
+        if self._database is None or not self._settings.sql_queries:
+            yield
+            return
+        server = QueryServer(self._settings, embedder, encoder, self._telemetry, self._outage)
+        async with self.supervisor.running("sql-queries", server.run()):
+            yield
 
     def _time_left_s(self, reserved_share: float) -> float:
         """The time until the stop is due, less a share of SHUTDOWN_TIMEOUT_S for what is closed afterwards."""

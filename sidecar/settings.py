@@ -164,6 +164,10 @@ class Settings(BaseSettings):
 
     ingest: bool = True
     """Embed the rows of watched tables. `0`: REST only."""
+    sql_queries: bool = True
+    """Answer `sidecar.embed`, in SQL, on a connection of its own. `0`: REST only."""
+    sql_query_cache_bytes: int = Field(default=64 * MIB, ge=0, le=65_536 * MIB)
+    """Vectors of `sidecar.embed` that the database keeps, in bytes; the least recently used are deleted."""
     poll_interval_s: float = Field(default=1.0, ge=0.01, le=60)
     """Longest wait before looking for new rows."""
     lease_s: float = Field(default=60.0, ge=5, le=3600)

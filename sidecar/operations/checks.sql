@@ -116,6 +116,13 @@ cross join lateral (
 ) p
 group by r.role
 
+-- name: sql_embed
+-- The connection of sidecar.embed, where it was enabled: opened once, which takes some milliseconds.
+select 'warning' as severity, 'sidecar.embed' as subject, 'its connection cannot be opened: ' || f.fault as what,
+       'statements that call it fail, unless the vector is in the cache' as why,
+       'call sidecar.enable_embed();' as remedy, 'psql' as run_in
+from sidecar_internal.embed_connection_fault() f(fault) where f.fault is not null
+
 -- name: exposed_columns
 -- Exposed columns that searches over REST cannot show: gone, or not readable by a role of a sidecar.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,

@@ -104,6 +104,11 @@ class Telemetry:
     def query_cache_looked_up(self, hits: int, misses: int) -> None:
         self.metrics.cache.record_lookups(hits, misses)
 
+    def sql_query_answered(self, outcome: str, duration_s: float) -> None:
+        """Records an answer to sidecar.embed: `embedded`, `rejected`, `overloaded` or `failed`."""
+        self.metrics.sql_queries.answers.inc(outcome)
+        self.metrics.sql_queries.seconds.observe((), duration_s)
+
     def request_refused(self, lane: str) -> None:
         self.metrics.lanes.refused.inc(lane)
 

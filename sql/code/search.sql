@@ -1,8 +1,8 @@
 -- Search in SQL: the nearest vectors, and hybrid search: merged with the best full-text matches by reciprocal rank fusion.
 
--- The rows nearest to a vector: keys and cosine distances (0 to 2), nearest first. Through the index, which is scanned until k
--- rows are found. `query_vector` is the text of a vector, '[0.1, ...]', so that this works in whichever schema pgvector is
--- installed. Settings are restored by hand: in a session whose first search failed, the value to restore is the empty string.
+-- The rows nearest to a vector or a text: keys and cosine distances (0 to 2), nearest first. Through the index, which is scanned
+-- until k rows are found. `query_vector` is the text of a vector, '[0.1, ...]', so that this works in whichever schema pgvector is
+-- installed; anything else is embedded as sidecar.embed does it. Settings are restored by hand: in a session whose first search failed, the value to restore is the empty string.
 create or replace function sidecar.search(relation regclass, query_vector text, target text default null, k integer default 10)
 returns table (key jsonb, distance double precision)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -14,11 +14,14 @@ declare
     type text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     vector_table constant regclass := coalesce(w.companion, w.relation);
     vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
+    nearest_to text := query_vector;
     measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case when compared.is_cast then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
         raise exception 'k is %', coalesce(search.k::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'Give the number of rows, for example 10.';
+    elsif query_vector !~ '^\s*\[[-+0-9.eE,\s]*\]\s*$' then
+        nearest_to := sidecar_internal.embed_in_statement(sidecar_internal.query_model_of(w), 'text', convert_to(query_vector, 'UTF8'), 10000);
     end if;
     -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
@@ -27,12 +30,12 @@ begin
         sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s as k%1$s'), measure, vector_table, w.target,
         case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
             sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
-        using query_vector, k;
+        using nearest_to, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
 comment on function sidecar.search is
-    'The k rows nearest to a vector, which is passed as text: keys and cosine distances (0 to 2), nearest first, through the '
-    'index.';
+    'The k rows nearest to a vector, passed as text, or to a text, which is embedded as sidecar.embed does it: keys and cosine '
+    'distances (0 to 2), nearest first, through the index.';
 
 -- A row as an array of objects, for people to read (a function takes 100 arguments, so an object has 50 of the columns, in
 -- their order). Without vectors; of a bytea only its length, {"bytes": 2048}. NULL if there is no row with this canonical key.

@@ -60,6 +60,7 @@ begin
                 perform sidecar_internal.revoke_table(w);
             end loop;
             remains := (select jsonb_agg(r) from sidecar_internal.remains_of_all() r);
+            perform sidecar.disable_embed();
             perform sidecar_internal.drop_schemas();
             perform set_config('lock_timeout', limits.own, true);
             for stays in select r.what, r.statement from jsonb_to_recordset(remains) r(what text, statement text) loop

@@ -1,0 +1,1 @@
+"""Answers sidecar.embed: query vectors inside SQL."""
