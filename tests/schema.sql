@@ -8,33 +8,90 @@ CREATE SCHEMA sidecar_internal;
 
 COMMENT ON SCHEMA sidecar_internal IS 'Tables and functions of the sidecar that may change with every version.';
 
-CREATE FUNCTION sidecar.backlog(model text DEFAULT NULL::text) RETURNS bigint
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+CREATE FUNCTION sidecar.disable_embed() RETURNS void
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET row_security TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
+    SET client_min_messages TO 'warning'
     AS $$
 declare
-    w sidecar_internal.watches;
-    waiting bigint;
-    total bigint := 0;
+    role constant name := sidecar_internal.embed_role();
 begin
-    for w in select * from sidecar_internal.watches x
-             where x.unwatched_at is null and not x.paused and (backlog.model is null or sidecar_internal.takes_model(x, backlog.model))
-             order by x.id loop
-        begin
-            waiting := sidecar_internal.backlog_of(w);
-            if waiting > 0 and sidecar_internal.fault_of(w) is null and not sidecar_internal.is_denied_to_all(w) then
-                total := total + waiting;
-            end if;
-        exception when undefined_table or syntax_error then
-            continue; -- dropped after the snapshot of this statement
-        end;
-    end loop;
-    return total;
+    drop server if exists sidecar_embed cascade;
+    if exists (select from pg_roles r where r.rolname = role) then
+        execute format('drop owned by %I', role);
+        execute format('drop role %I', role);
+    end if;
 end $$;
 
-COMMENT ON FUNCTION sidecar.backlog(model text) IS 'Rows that sidecars could embed now, whether one is running or not: what an autoscaler needs. Paused and broken watches, failed rows and rows whose next attempt is not due do not count. With model, a name or a fingerprint, only watches that take its vectors. Estimated for large tables.';
+COMMENT ON FUNCTION sidecar.disable_embed() IS 'Removes what sidecar.enable_embed has set up: the server, its user mapping and the role. The extension dblink stays.';
+
+CREATE FUNCTION sidecar.embed(content bytea, target text DEFAULT NULL::text, timeout_ms integer DEFAULT 10000) RETURNS public.vector
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    AS $$
+    select sidecar_internal.embed_in_statement(sidecar_internal.find_query_model(target), 'image', content, timeout_ms);
+$$;
+
+COMMENT ON FUNCTION sidecar.embed(content bytea, target text, timeout_ms integer) IS 'The vector of a picture within a statement; otherwise like the function for texts.';
+
+CREATE FUNCTION sidecar.embed(content text, target text DEFAULT NULL::text, timeout_ms integer DEFAULT 10000) RETURNS public.vector
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    AS $$
+    select sidecar_internal.embed_in_statement(sidecar_internal.find_query_model(target), 'text',
+                                               pg_catalog.convert_to(content, 'UTF8'), timeout_ms);
+$$;
+
+COMMENT ON FUNCTION sidecar.embed(content text, target text, timeout_ms integer) IS 'The vector of a text, with the model of a watch, within a statement: order by embedding <=> sidecar.embed(''a green mug'', ''products.embedding''). Needs sidecar.enable_embed() once, for all but what the cache knows.';
+
+CREATE PROCEDURE sidecar.embed(IN content bytea, INOUT vector public.vector, IN target text DEFAULT NULL::text, IN timeout_ms integer DEFAULT 10000)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    fingerprint constant text := sidecar_internal.find_query_model(target);
+    answer real[];
+begin
+    call sidecar_internal.embed_content(fingerprint, 'image', content, timeout_ms, answer);
+    vector := answer;
+end $$;
+
+COMMENT ON PROCEDURE sidecar.embed(IN content bytea, INOUT vector public.vector, IN target text, IN timeout_ms integer) IS 'Embeds a picture with the model of a watch; otherwise like the procedure for texts.';
+
+CREATE PROCEDURE sidecar.embed(IN content text, INOUT vector public.vector, IN target text DEFAULT NULL::text, IN timeout_ms integer DEFAULT 10000)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    fingerprint constant text := sidecar_internal.find_query_model(target);
+    answer real[];
+begin
+    call sidecar_internal.embed_content(fingerprint, 'text', pg_catalog.convert_to(content, 'UTF8'), timeout_ms, answer);
+    vector := answer;
+end $$;
+
+COMMENT ON PROCEDURE sidecar.embed(IN content text, INOUT vector public.vector, IN target text, IN timeout_ms integer) IS 'Embeds a text with the model of a watch: call sidecar.embed(''a green mug'', target => ''products.photo_embedding'', vector => null). Commits, so it is called outside a transaction block. Raises SC001 after timeout_ms, SC002 if there is nothing to embed, SC003 without a sidecar, 53000 if too many queries wait.';
+
+CREATE PROCEDURE sidecar.enable_embed(IN server text DEFAULT NULL::text)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    password constant text := sidecar_internal.prepare_embed_role();
+    address text;
+    fault text;
+    faults text;
+begin
+    for address in select a.own from (select server as own where server is not null
+                                      union all select o.own from sidecar_internal.own_addresses() o(own) where server is null) a loop
+        perform sidecar_internal.set_embed_server(address, password);
+        commit;
+        fault := sidecar_internal.embed_connection_fault();
+        if fault is null then
+            return;
+        end if;
+        faults := pg_catalog.concat_ws('; ', faults, pg_catalog.concat(address, ': ', fault));
+    end loop;
+    raise exception 'the server does not reach itself: %', faults using errcode = 'SC004',
+        hint = 'Name an address at which it takes passwords: call sidecar.enable_embed(server => ''host=127.0.0.1 port=5432'');';
+end $$;
+
+COMMENT ON PROCEDURE sidecar.enable_embed(IN server text) IS 'Lets sidecar.embed work within a statement, for all sessions: sets up dblink to this server, or to the one named as ''host=primary port=5432'', with a role that may only ask for vectors. Run it once, as the owner of schema sidecar.';
 
 CREATE FUNCTION sidecar.grant_reader(role regrole) RETURNS void
     LANGUAGE plpgsql
@@ -244,11 +301,14 @@ declare
     type text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     vector_table constant regclass := coalesce(w.companion, w.relation);
     vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
+    nearest_to text := query_vector;
     measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case when compared.is_cast then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
         raise exception 'k is %', coalesce(search.k::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'Give the number of rows, for example 10.';
+    elsif query_vector !~ '^\s*\[[-+0-9.eE,\s]*\]\s*$' then
+        nearest_to := sidecar_internal.embed_in_statement(sidecar_internal.query_model_of(w), 'text', convert_to(query_vector, 'UTF8'), 10000);
     end if;
     -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
@@ -257,11 +317,11 @@ begin
         sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s as k%1$s'), measure, vector_table, w.target,
         case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
             sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
-        using query_vector, k;
+        using nearest_to, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $_$;
 
-COMMENT ON FUNCTION sidecar.search(relation regclass, query_vector text, target text, k integer) IS 'The k rows nearest to a vector, which is passed as text: keys and cosine distances (0 to 2), nearest first, through the index.';
+COMMENT ON FUNCTION sidecar.search(relation regclass, query_vector text, target text, k integer) IS 'The k rows nearest to a vector, passed as text, or to a text, which is embedded as sidecar.embed does it: keys and cosine distances (0 to 2), nearest first, through the index.';
 
 CREATE FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text DEFAULT NULL::text, k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, columns text[] DEFAULT NULL::text[], document text[] DEFAULT '{}'::text[]) RETURNS TABLE(key json, distance double precision, shown json, document_text text)
     LANGUAGE plpgsql STABLE ROWS 10
@@ -538,6 +598,7 @@ begin
                 perform sidecar_internal.revoke_table(w);
             end loop;
             remains := (select jsonb_agg(r) from sidecar_internal.remains_of_all() r);
+            perform sidecar.disable_embed();
             perform sidecar_internal.drop_schemas();
             perform set_config('lock_timeout', limits.own, true);
             for stays in select r.what, r.statement from jsonb_to_recordset(remains) r(what text, statement text) loop
@@ -788,38 +849,6 @@ exception when lock_not_available or deadlock_detected or unique_violation then
     return false;
 end $$;
 
-CREATE FUNCTION sidecar_internal.backlog_of(w sidecar_internal.watches) RETURNS bigint
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    queue constant text := format('sidecar_internal.events_%s', w.id);
-    queue_bytes constant bigint := pg_relation_size(to_regclass(queue));
-    passes constant text[] := array(select s.purpose from sidecar_internal.scans s
-                                    where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep');
-    events bigint := 0;
-    due bigint := 0;
-    ledger record;
-begin
-    if queue_bytes > 16 * 1024 * 1024 then
-        events := greatest(1, (sidecar_internal.count_rows(queue::regclass, false)).n);
-    elsif queue_bytes > 0 then
-        execute format('select count(*) from %s', queue) into events;
-    end if;
-    if pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))) > 0 then
-        execute format('select count(*) from (select from sidecar_internal.delayed_%s d where d.run_at <= now() limit 100000) x', w.id) into due;
-    end if;
-    if 'backfill' = any (passes) then
-        ledger := sidecar_internal.count_ledger(w, false, (
-            select s.start_gen from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'backfill' and s.force));
-        events := greatest(events, (sidecar_internal.count_rows(w.relation, false)).n - ledger.entries + ledger.updates);
-    end if;
-    if events + due = 0 and (cardinality(passes) > 0 or sidecar_internal.holds_build_lock(w.id)) then
-        return 1;
-    end if;
-    return events + due;
-end $$;
-
 CREATE FUNCTION sidecar_internal.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1054,6 +1083,23 @@ begin
     elsif target = '' or octet_length(target) > 63 then
         raise exception 'target % is not a name of 1 to 63 bytes', quote_literal(target) using errcode = 'invalid_name',
             hint = 'Say target => ... with another one.';
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_query_server(fingerprint text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    others text;
+begin
+    if not exists (select from sidecar_internal.query_servers s
+                   where s.fingerprint = check_query_server.fingerprint
+                     and (s.seen_at > clock_timestamp() - interval '6 s' or sidecar_internal.is_answering(s.id))) then
+        others := (select string_agg(distinct s.fingerprint, ', ') from sidecar_internal.query_servers s
+                   where s.fingerprint <> check_query_server.fingerprint and s.seen_at > clock_timestamp() - interval '15 s');
+        raise exception 'no sidecar that embeds queries with % is connected to this database', fingerprint using errcode = 'SC003',
+            hint = concat('Start `sidecar serve` with that model', ' (those connected run ' || others || ')', '; it needs a direct connection and SQL_QUERIES=1.');
     end if;
 end $$;
 
@@ -1351,10 +1397,8 @@ begin
     known := 0; updates := 0; outdated := 0; retrying := 0;
     -- Most queues are empty, and planning the statements below costs more than this test.
     bytes := pg_relation_size(format('sidecar_internal.events_%s', w.id)) + pg_relation_size(format('sidecar_internal.delayed_%s', w.id));
-    -- By primary key: the pages of events that are done lie in front of the others, and VACUUM does not give them back.
     if bytes > 0 then
-        execute format('select (select e.gen from sidecar_internal.events_%1$s e order by e.gen limit 1) is not null
-                            or (select d.gen from sidecar_internal.delayed_%1$s d order by d.gen limit 1) is not null', w.id) into is_busy;
+        execute format('select exists (select from sidecar_internal.events_%1$s) or exists (select from sidecar_internal.delayed_%1$s)', w.id) into is_busy;
     end if;
     if not is_busy then
         keys := 0;
@@ -1455,12 +1499,11 @@ CREATE FUNCTION sidecar_internal.count_vectors_without_row(w sidecar_internal.wa
     AS $_$
 declare
     vector_key constant text[] := sidecar_internal.exact_keys(w, w.companion, 'h');
-    pages constant double precision := greatest(1, pg_relation_size(w.companion) / current_setting('block_size')::integer);
     n bigint;
 begin
-    execute format('select count(*) from (select from %s h tablesample system (%s) where not exists (select from %s t where %s)
+    execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
                                           and not exists (select from %s where %s) limit $1) o',
-        w.companion, least(100, 100 * 512 / pages), w.relation, sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
+        w.companion, w.relation, sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
         sidecar_internal.pending_of(w), sidecar_internal.for_each_key(w.key_columns, vector_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
     return n;
 end $_$;
@@ -1740,6 +1783,13 @@ begin
                sidecar_internal.difference(coalesce(w.companion, w.relation), '{}', array[w.target])), 'row(''force'')');
 end $$;
 
+CREATE FUNCTION sidecar_internal.dblink_schema() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'dblink';
+$$;
+
 CREATE FUNCTION sidecar_internal.default_storage(w sidecar_internal.watches, companion_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1749,34 +1799,23 @@ CREATE FUNCTION sidecar_internal.default_storage(w sidecar_internal.watches, com
 $$;
 
 CREATE FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) RETURNS SETOF text
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '10ms'
-    AS $$
-    select d.trouble from sidecar_internal.delete_tombstones_v2(watch_ids, floors) d where d.trouble is not null;
-$$;
-
-CREATE FUNCTION sidecar_internal.delete_tombstones_v2(watch_ids integer[], floors bigint[]) RETURNS TABLE(watch_id integer, deleted bigint, trouble text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '10ms'
     AS $_$
 declare
+    id integer;
     floor bigint;
 begin
-    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
-        deleted := 0;
-        trouble := null;
+    for id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
         begin
             execute format('delete from sidecar_internal.ledger_%1$s l
                             where l.ctid = any (array(select x.ctid from sidecar_internal.ledger_%1$s x where x.content_hash is null
                                 and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar_internal.events_%1$s e where e.gen > $1)
-                                limit 5000 for update skip locked))', watch_id) using floor;
-            get diagnostics deleted = row_count;
+                                limit 5000 for update skip locked))', id) using floor;
         exception when others then
-            trouble := format('tombstones of watch %s stay for now: %s', watch_id, sqlerrm);
+            return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
         end;
-        return next;
     end loop;
 end $_$;
 
@@ -1943,6 +1982,118 @@ begin
         execute format('drop trigger %I on %s', t.name, t.relation);
     end loop;
 end $$;
+
+CREATE FUNCTION sidecar_internal.embed_connection_fault() RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    ext constant text := sidecar_internal.dblink_schema();
+    cause text;
+begin
+    if not exists (select from pg_foreign_server s where s.srvname = 'sidecar_embed') then
+        return null;
+    elsif ext is null then
+        return 'extension dblink is missing';
+    end if;
+    execute format('select from %s.dblink(%L, %L) as r(ok integer)', ext, 'sidecar_embed', 'select 1');
+    return null;
+exception when others then
+    get stacked diagnostics cause = pg_exception_detail;
+    return concat_ws(': ', sqlerrm, nullif(cause, ''));
+end $$;
+
+CREATE PROCEDURE sidecar_internal.embed_content(IN fingerprint text, IN kind text, IN content bytea, IN timeout_ms integer, INOUT answer real[])
+    LANGUAGE plpgsql
+    AS $$
+declare
+    began constant timestamptz := pg_catalog.clock_timestamp();
+    asked record;
+    found_answer record;
+begin
+    <<asking>>
+    loop
+        asked := sidecar_internal.request_vector(fingerprint, kind, content, timeout_ms);
+        commit;
+        if asked.vector is not null then
+            answer := asked.vector;
+            return;
+        end if;
+        while asked.id is not null loop
+            perform pg_catalog.pg_sleep(asked.pause_s);
+            found_answer := sidecar_internal.read_answer(asked.id, fingerprint, began, asked.deadline);
+            commit;
+            if found_answer.vector is not null then
+                answer := found_answer.vector;
+                return;
+            end if;
+            continue asking when found_answer.is_gone;
+            asked.pause_s := found_answer.pause_s;
+        end loop;
+    end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.embed_in_statement(fingerprint text, kind text, content bytea, timeout_ms integer) RETURNS public.vector
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    answer real[];
+begin
+    if content is null then
+        return null;
+    elsif not pg_is_in_recovery() then -- a standby has no unlogged tables
+        select q.vector into answer from sidecar_internal.query_vectors q
+            where q.fingerprint = embed_in_statement.fingerprint and q.kind = embed_in_statement.kind and q.digest = sha256(embed_in_statement.content)
+              and q.vector is not null and q.used_at > clock_timestamp() - interval '1 hour';
+    end if;
+    return coalesce(answer, sidecar_internal.embed_over_connection(fingerprint, kind, content, timeout_ms));
+end $$;
+
+CREATE FUNCTION sidecar_internal.embed_over_connection(fingerprint text, kind text, content bytea, timeout_ms integer) RETURNS real[]
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    ext constant text := sidecar_internal.dblink_schema();
+    request constant text := format('call sidecar_internal.embed_content(%L, %L, %L, %s, null)', fingerprint, kind, content, timeout_ms);
+    is_usable boolean;
+    answer real[];
+begin
+    if ext is null or not exists (select from pg_foreign_server s where s.srvname = 'sidecar_embed') then
+        raise exception 'sidecar.embed cannot ask within a statement yet' using errcode = 'object_not_in_prerequisite_state',
+            hint = 'Let the owner of schema sidecar run once: call sidecar.enable_embed(); or ask beforehand: call sidecar.embed(content, target => ..., vector => null);';
+    end if;
+    for attempt in 1 .. 2 loop
+        begin
+            execute format('select coalesce(%2$L = any (%1$s.dblink_get_connections()), false)', ext, 'sidecar_embed') into is_usable;
+            if is_usable then
+                execute format('select %1$s.dblink_is_busy(%2$L) = 0', ext, 'sidecar_embed') into is_usable;
+                if not is_usable then
+                    execute format('select %1$s.dblink_disconnect(%2$L)', ext, 'sidecar_embed');
+                end if;
+            end if;
+            if not is_usable then
+                execute format('select %1$s.dblink_connect(%2$L, %2$L)', ext, 'sidecar_embed');
+            end if;
+            execute format('select r.answer from %1$s.dblink(%2$L, $1) as r(answer real[])', ext, 'sidecar_embed') into answer using request;
+            return answer;
+        exception when connection_exception or connection_failure or connection_does_not_exist or admin_shutdown or crash_shutdown
+            or idle_session_timeout then
+            execute format('select %1$s.dblink_disconnect(%2$L) from (select unnest(%1$s.dblink_get_connections()) as name) c where c.name = %2$L', ext, 'sidecar_embed');
+            if attempt = 2 then
+                raise;
+            end if;
+        end;
+    end loop;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.embed_role() RETURNS name
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('sidecar_embed_%s', d.oid)::name from pg_database d where d.datname = current_database();
+$$;
 
 CREATE FUNCTION sidecar_internal.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) RETURNS void
     LANGUAGE plpgsql
@@ -2145,6 +2296,22 @@ CREATE FUNCTION sidecar_internal.find_index(vector_table regclass, target text, 
         where coalesce(w.companion, w.relation) = find_index.vector_table and w.target = find_index.target
         order by i.valid desc, i.index limit 1;
 $$;
+
+CREATE FUNCTION sidecar_internal.find_query_model(target text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    AS $$
+declare
+    parts constant text[] := case when target is not null then pg_catalog.parse_ident(target) end;
+    relation regclass := pg_catalog.to_regclass(sidecar_internal.quoted_name(pg_catalog.trim_array(parts, 1)));
+    column_name text;
+begin
+    if relation is not null then
+        column_name := parts[pg_catalog.cardinality(parts)];
+    else
+        relation := pg_catalog.to_regclass(sidecar_internal.quoted_name(parts));
+    end if;
+    return sidecar_internal.query_model(target, relation, column_name);
+end $$;
 
 CREATE FUNCTION sidecar_internal.find_unindexed(watch_ids integer[]) RETURNS SETOF integer
     LANGUAGE plpgsql STABLE
@@ -2456,7 +2623,7 @@ begin
         from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
     execute format('grant usage on schema sidecar, sidecar_internal to %s', role);
     execute format('grant select on %s, sidecar_internal.watches, sidecar_internal.progress, sidecar_internal.sidecars, '
-                   'sidecar_internal.index_failures to %s', views, role);
+                   'sidecar_internal.index_failures, sidecar_internal.query_servers to %s', views, role);
     if kind = 'worker' then
         execute format('grant select on all tables in schema sidecar, sidecar_internal to %s', role);
         -- Without the columns that our functions build statements from.
@@ -2465,7 +2632,8 @@ begin
                 where a.attrelid = 'sidecar_internal.watches'::regclass
                   and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
         execute format('grant insert, update, delete on sidecar_internal.scans, sidecar_internal.failures, sidecar_internal.wake, '
-                       'sidecar_internal.sidecars, sidecar_internal.progress, sidecar_internal.index_failures to %s', role);
+                       'sidecar_internal.sidecars, sidecar_internal.progress, sidecar_internal.index_failures, '
+                       'sidecar_internal.query_servers, sidecar_internal.query_vectors to %s', role);
         execute format('grant usage, select, update on sequence sidecar_internal.generation, sidecar_internal.notified to %s', role);
     end if;
     for routine in select p.oid::regprocedure as name from pg_proc p
@@ -2535,14 +2703,6 @@ CREATE FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bi
     select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
 $$;
 
-CREATE FUNCTION sidecar_internal.has_long_queue(w sidecar_internal.watches) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select coalesce(pg_relation_size(to_regclass(format('sidecar_internal.events_%s', w.id))), 0)
-         + coalesce(pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))), 0) > 16 * 1024 * 1024;
-$$;
-
 CREATE FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2588,15 +2748,6 @@ begin
     end if;
     return highest;
 end $$;
-
-CREATE FUNCTION sidecar_internal.holds_build_lock(watch_id integer) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select exists (select from pg_locks l where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-                   and l.database = (select d.oid from pg_database d where d.datname = current_database())
-                   and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || watch_id, 0));
-$$;
 
 CREATE FUNCTION sidecar_internal.horizon_floor(front bigint[]) RETURNS bigint
     LANGUAGE sql STABLE
@@ -2809,12 +2960,11 @@ CREATE FUNCTION sidecar_internal.installer() RETURNS regrole
     select n.nspowner::regrole from pg_namespace n where n.nspname = 'sidecar';
 $$;
 
-CREATE FUNCTION sidecar_internal.is_denied_to_all(w sidecar_internal.watches) RETURNS boolean
-    LANGUAGE sql STABLE
+CREATE FUNCTION sidecar_internal.is_answering(server uuid) RETURNS boolean
+    LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select coalesce(bool_and(sidecar_internal.denial_of(w, pg_get_userbyid(r.role)) is not null), false)
-        from sidecar_internal.roles() r where r.kind = 'worker';
+    select not pg_try_advisory_xact_lock_shared(hashtextextended('sidecar.queries.' || server::text, 0));
 $$;
 
 CREATE FUNCTION sidecar_internal.is_domain_over(type regtype, wanted regtype) RETURNS boolean
@@ -3063,8 +3213,9 @@ CREATE FUNCTION sidecar_internal.may_call(kind text, function oid) RETURNS boole
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select p.proname in ('backlog', 'status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
-                         'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source')
+    select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
+                         'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source', 'embed', 'embed_content',
+                         'request_vector', 'read_answer', 'embed_in_statement', 'embed_connection_fault')
         or (p.proname = 'follow_changes' and may_call.kind = 'worker')
         or (not p.prosecdef and p.prorettype <> 'trigger'::regtype and (may_call.kind = 'worker' or p.provolatile <> 'v'))
         from pg_proc p where p.oid = may_call.function;
@@ -3165,6 +3316,15 @@ CREATE FUNCTION sidecar_internal.numbered_key(w sidecar_internal.watches, key js
     select jsonb_object_agg('k' || i, numbered_key.key->w.key_columns[i]) from generate_subscripts(w.key_columns, 1) i;
 $$;
 
+CREATE FUNCTION sidecar_internal.own_addresses() RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('host=%s port=%s', a.host, current_setting('port'))
+    from (values (1, nullif(trim(split_part(current_setting('unix_socket_directories', true), ',', 1)), '')), (2, 'localhost'), (3, host(inet_server_addr()))) a(n, host)
+    where a.host is not null and a.host !~ '\s' order by a.n;
+$$;
+
 CREATE FUNCTION sidecar_internal.own_queue(watch_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3222,6 +3382,38 @@ exception when undefined_object or feature_not_supported then
     return sqlerrm || '. ' || remedy;
 end $$;
 
+CREATE FUNCTION sidecar_internal.prepare_embed_role() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    role constant name := sidecar_internal.embed_role();
+    password constant text := replace(concat(gen_random_uuid(), gen_random_uuid()), '-', '');
+    routine regprocedure;
+    setting text;
+begin
+    if not pg_has_role(sidecar_internal.installer()::oid, 'usage') then
+        raise exception 'only the owner of schema sidecar can enable sidecar.embed' using errcode = 'insufficient_privilege',
+            hint = format('Connect as %s, or as a superuser.', sidecar_internal.installer());
+    end if;
+    if sidecar_internal.dblink_schema() is null then
+        execute format('create extension dblink schema %I', sidecar_internal.vector_schema());
+    end if;
+    execute format('%s role %I login nosuperuser nocreatedb nocreaterole noreplication password %L',
+                   case when exists (select from pg_roles r where r.rolname = role) then 'alter' else 'create' end, role, password);
+    foreach setting in array array['search_path = pg_catalog, pg_temp', 'default_transaction_isolation = ''read committed''',
+                                   'default_transaction_read_only = off', 'statement_timeout = 0', 'lock_timeout = 0'] loop
+        execute format('alter role %I in database %I set %s', role, current_database(), setting);
+    end loop;
+    execute format('grant connect on database %I to %I', current_database(), role);
+    execute format('grant usage on schema sidecar_internal to %I', role);
+    for routine in select p.oid from pg_proc p where p.pronamespace = 'sidecar_internal'::regnamespace
+                   and p.proname in ('embed_content', 'request_vector', 'read_answer') loop
+        execute format('grant execute on routine %s to %I', routine, role);
+    end loop;
+    return password;
+end $$;
+
 CREATE FUNCTION sidecar_internal.prepare_ledger(former sidecar_internal.watches, saved sidecar_internal.watches) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3275,6 +3467,48 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION sidecar_internal.query_model(named text, relation regclass, column_name text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w sidecar_internal.watches;
+    models integer;
+begin
+    if named is null then
+        select count(distinct (x.fingerprint, x.model, x.dimensions)) into models from sidecar_internal.watches x where x.unwatched_at is null;
+        if models <> 1 then
+            raise exception '%', case models when 0 then 'nothing is watched, so there is no model to embed with'
+                                 else format('the watches of this database have %s models', models) end
+                using errcode = 'invalid_parameter_value', hint = 'Name a watch: target => ''table.column''. sidecar.status lists them.';
+        end if;
+        select * into w from sidecar_internal.watches x where x.unwatched_at is null order by x.id limit 1;
+    elsif query_model.relation is null then
+        raise exception 'there is no table %', named using errcode = 'undefined_table',
+            hint = 'Write target => ''table.column'', with the schema if it is not in search_path. sidecar.status lists the watches.';
+    else
+        w := sidecar_internal.get_watch(query_model.relation, query_model.column_name);
+    end if;
+    return sidecar_internal.query_model_of(w);
+end $$;
+
+CREATE FUNCTION sidecar_internal.query_model_of(w sidecar_internal.watches) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    fingerprint constant text := coalesce(w.fingerprint, (
+        select s.fingerprint from sidecar_internal.query_servers s
+        where s.dimensions = w.dimensions and (w.model is null or w.model in (s.model, s.fingerprint))
+        order by s.seen_at desc limit 1));
+begin
+    if fingerprint is null then
+        raise exception 'no sidecar that fits %.% is connected to this database', w.relation, quote_ident(w.target) using errcode = 'SC003',
+            hint = format('Start `sidecar serve` with %s.', coalesce(w.model, format('a model of %s dimensions', w.dimensions)));
+    end if;
+    return fingerprint;
+end $$;
+
 CREATE FUNCTION sidecar_internal.queue_of(watch_id integer) RETURNS SETOF regclass
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3291,6 +3525,13 @@ CREATE FUNCTION sidecar_internal.quoted_list(names text[]) RETURNS text
     select string_agg(quote_literal(n.name), ', ' order by n.i) from unnest(names) with ordinality n(name, i);
 $$;
 
+CREATE FUNCTION sidecar_internal.quoted_name(parts text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select string_agg(quote_ident(p.name), '.' order by p.n) from unnest(parts) with ordinality p(name, n);
+$$;
+
 CREATE FUNCTION sidecar_internal.raise_generation() RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3301,13 +3542,10 @@ declare
     found_gen bigint;
 begin
     perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
-    for w in select x.id, greatest(x.truncated_gen, p.drawn) as least_used, to_regclass(format('sidecar_internal.ledger_%s', x.id)) as ledger,
-                    coalesce(p.drawn <= pg_sequence_last_value('sidecar_internal.generation'), false) as is_ahead
-             from sidecar_internal.watches x left join sidecar_internal.progress p on p.watch_id = x.id loop
-        used := greatest(used, w.least_used);
+    for w in select x.id, x.truncated_gen from sidecar_internal.watches x loop
+        used := greatest(used, w.truncated_gen);
         for found_gen in select sidecar_internal.highest_generation(format('sidecar_internal.%s_%s', t, w.id))
-                         from unnest(array['events', 'delayed'] || case
-                             when w.is_ahead and pg_relation_size(w.ledger) > 16 * 1024 * 1024 then '{}' else array['ledger'] end) t loop
+                         from unnest(array['ledger', 'events', 'delayed']) t loop
             used := greatest(used, found_gen);
         end loop;
     end loop;
@@ -3349,6 +3587,35 @@ begin
               hint = coalesce(held.holders || ' holds it. ', 'A transaction that uses it is still open. ')
                   || 'Nothing was changed; try again when it is over, or end it: select pg_terminate_backend(...).';
 end $_$;
+
+CREATE FUNCTION sidecar_internal.read_answer(id bigint, fingerprint text, began timestamp with time zone, deadline timestamp with time zone, OUT vector real[], OUT is_gone boolean, OUT pause_s double precision) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    waited_s constant double precision := extract(epoch from clock_timestamp() - began);
+    request sidecar_internal.query_vectors;
+begin
+    select * into request from sidecar_internal.query_vectors q where q.id = read_answer.id;
+    is_gone := request.id is null;
+    vector := request.vector;
+    pause_s := least(greatest(0.001, waited_s / 10), 0.05);
+    if is_gone or vector is not null then
+        return;
+    elsif request.error is not null then
+        raise exception '%', request.error using errcode = request.sqlstate;
+    elsif clock_timestamp() >= deadline then
+        raise exception 'no vector within % ms', round(waited_s * 1000) using errcode = 'SC001',
+            hint = case when request.taken_by is null then 'No sidecar has taken the request: are all of them stopped or stuck?'
+                        else 'The sidecar is still at it: give it more time with timeout_ms, or see its queue in /metrics.' end;
+    elsif request.taken_by is not null and not sidecar_internal.is_answering(request.taken_by) then
+        perform sidecar_internal.check_query_server(fingerprint);
+        update sidecar_internal.query_vectors q set taken_by = null where q.id = request.id and q.taken_by = request.taken_by and q.content is not null;
+        perform pg_notify('sidecar_queries', id::text);
+    elsif request.taken_by is null and waited_s > 0.1 then
+        perform sidecar_internal.check_query_server(fingerprint);
+    end if;
+end $$;
 
 CREATE FUNCTION sidecar_internal.read_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) RETURNS record
     LANGUAGE plpgsql
@@ -3571,6 +3838,48 @@ begin
     for remains in select r.what, r.statement from sidecar_internal.remains_of(w) r loop
         raise notice '% stays', remains.what using hint = 'To remove it: ' || remains.statement;
     end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.request_vector(fingerprint text, kind text, content bytea, timeout_ms integer, OUT id bigint, OUT vector real[], OUT deadline timestamp with time zone, OUT pause_s double precision) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    wanted constant bytea := sha256(content);
+begin
+    if content is null or octet_length(content) = 0 then
+        raise exception 'there is nothing to embed: the content is %', case when content is null then 'NULL' else 'empty' end
+            using errcode = 'SC002';
+    elsif timeout_ms is null or timeout_ms not between 1 and 3600000 then
+        raise exception 'timeout_ms is %', coalesce(timeout_ms::text, 'NULL')
+            using errcode = 'invalid_parameter_value', hint = 'Give the longest wait in milliseconds, from 1 to 3600000 (an hour).';
+    end if;
+    pause_s := 0.001;
+    deadline := clock_timestamp() + make_interval(secs => timeout_ms / 1000.0);
+    perform set_config('synchronous_commit', 'off', true); -- nothing here outlives a crash
+    select q.id, q.vector into id, vector from sidecar_internal.query_vectors q
+        where q.fingerprint = request_vector.fingerprint and q.kind = request_vector.kind and q.digest = wanted;
+    if vector is not null then
+        update sidecar_internal.query_vectors q set used_at = clock_timestamp()
+            where q.id = request_vector.id and q.used_at < clock_timestamp() - interval '1 min';
+        return;
+    end if;
+    perform sidecar_internal.check_query_server(fingerprint);
+    delete from sidecar_internal.query_vectors q
+        where q.id = request_vector.id and (q.error is not null or (q.taken_by is null and q.deadline < clock_timestamp()));
+    if id is null or found then
+        id := null;
+        insert into sidecar_internal.query_vectors (fingerprint, kind, digest, content, deadline)
+            values (request_vector.fingerprint, request_vector.kind, wanted, request_vector.content, request_vector.deadline)
+            on conflict do nothing returning query_vectors.id into id;
+    else
+        update sidecar_internal.query_vectors q set deadline = greatest(q.deadline, request_vector.deadline) where q.id = request_vector.id;
+    end if;
+    if id is not null then
+        perform pg_notify('sidecar_queries', id::text);
+    end if;
+exception when serialization_failure or unique_violation then
+    id := null; -- REPEATABLE READ, and somebody else has asked for it since
 end $$;
 
 CREATE FUNCTION sidecar_internal.retry_helps(reason text) RETURNS boolean
@@ -3923,6 +4232,24 @@ CREATE FUNCTION sidecar_internal.serving_roles() RETURNS SETOF name
     union select current_user where not exists (select from running) and not exists (select from granted);
 $$;
 
+CREATE FUNCTION sidecar_internal.set_embed_server(address text, password text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $$
+declare
+    options text;
+begin
+    select string_agg(format('%I %L', o.parts[1], o.parts[2]), ', ') into options
+        from regexp_matches(concat(address, case when address !~ '\mdbname\s*=' then ' dbname=' || current_database() end),
+                            '(\w+)\s*=\s*(\S+)', 'g') as o(parts);
+    drop server if exists sidecar_embed cascade;
+    execute format('create server sidecar_embed foreign data wrapper dblink_fdw options (%s)', options);
+    execute format('grant usage on foreign server sidecar_embed to %s', sidecar_internal.installer());
+    execute format('create user mapping for %s server sidecar_embed options ("user" %L, password %L)', sidecar_internal.installer(),
+                   sidecar_internal.embed_role(), password);
+end $$;
+
 CREATE FUNCTION sidecar_internal.set_paused(relation regclass, target text, paused boolean) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4025,8 +4352,7 @@ CREATE FUNCTION sidecar_internal.start_sweeps(watch_ids integer[], interval_s do
     with due as (
         select u.id from unnest(watch_ids) u(id)
         left join sidecar_internal.scans s on s.watch_id = u.id and s.purpose = 'sweep'
-        where s.watch_id is null or s.finished_at < now() - greatest(
-            make_interval(secs => interval_s), least(9 * (s.finished_at - s.started_at), interval '1 day'))
+        where s.watch_id is null or s.finished_at < now() - make_interval(secs => interval_s)
     ), started as (
         insert into sidecar_internal.scans (watch_id, purpose, finished_at)
         select w.id, 'sweep', now() from due d join sidecar_internal.watches w on w.id = d.id and w.unwatched_at is null
@@ -4230,15 +4556,6 @@ begin
         end if;
     end if;
 end $$;
-
-CREATE FUNCTION sidecar_internal.takes_model(w sidecar_internal.watches, model text) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case when w.fingerprint is not null then m.name in (w.fingerprint, regexp_replace(w.encoder, '^hf-hub:', ''))
-                else w.model is null or m.name = regexp_replace(w.model, '^hf-hub:', '') end
-        from (select regexp_replace(btrim(takes_model.model), '^hf-hub:', '') as name) m;
-$$;
 
 CREATE FUNCTION sidecar_internal.target_is_missing(w sidecar_internal.watches) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -4836,10 +5153,46 @@ CREATE TABLE sidecar_internal.progress (
     watch_id integer NOT NULL,
     embedded_total bigint DEFAULT 0 NOT NULL,
     lag_ms double precision,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    drawn bigint
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 )
 WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
+
+CREATE UNLOGGED TABLE sidecar_internal.query_servers (
+    id uuid NOT NULL,
+    model text NOT NULL,
+    fingerprint text NOT NULL,
+    dimensions integer NOT NULL,
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE UNLOGGED TABLE sidecar_internal.query_vectors (
+    id bigint NOT NULL,
+    fingerprint text NOT NULL,
+    kind text NOT NULL,
+    digest bytea NOT NULL,
+    content bytea,
+    deadline timestamp with time zone NOT NULL,
+    taken_by uuid,
+    vector real[],
+    error text,
+    sqlstate text,
+    used_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT query_vectors_check CHECK ((num_nonnulls(content, vector, error) = 1)),
+    CONSTRAINT query_vectors_check1 CHECK (((error IS NULL) = (sqlstate IS NULL))),
+    CONSTRAINT query_vectors_digest_check CHECK ((octet_length(digest) = 32)),
+    CONSTRAINT query_vectors_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'image'::text])))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+ALTER TABLE ONLY sidecar_internal.query_vectors ALTER COLUMN vector SET STORAGE EXTERNAL;
+
+ALTER TABLE sidecar_internal.query_vectors ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME sidecar_internal.query_vectors_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE sidecar_internal.wake (
     sidecar_id uuid NOT NULL,
@@ -4865,6 +5218,15 @@ ALTER TABLE ONLY sidecar_internal.index_failures
 ALTER TABLE ONLY sidecar_internal.progress
     ADD CONSTRAINT progress_pkey PRIMARY KEY (watch_id);
 
+ALTER TABLE ONLY sidecar_internal.query_servers
+    ADD CONSTRAINT query_servers_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY sidecar_internal.query_vectors
+    ADD CONSTRAINT query_vectors_fingerprint_kind_digest_key UNIQUE (fingerprint, kind, digest);
+
+ALTER TABLE ONLY sidecar_internal.query_vectors
+    ADD CONSTRAINT query_vectors_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY sidecar_internal.scans
     ADD CONSTRAINT scans_pkey PRIMARY KEY (watch_id, purpose);
 
@@ -4876,6 +5238,8 @@ ALTER TABLE ONLY sidecar_internal.wake
 
 ALTER TABLE ONLY sidecar_internal.watches
     ADD CONSTRAINT watches_pkey PRIMARY KEY (id);
+
+CREATE INDEX query_vectors_unanswered ON sidecar_internal.query_vectors USING btree (id) WHERE (content IS NOT NULL);
 
 CREATE UNIQUE INDEX watches_companion ON sidecar_internal.watches USING btree (companion);
 
@@ -4895,7 +5259,17 @@ ALTER TABLE ONLY sidecar_internal.progress
 ALTER TABLE ONLY sidecar_internal.scans
     ADD CONSTRAINT scans_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
 
-REVOKE ALL ON FUNCTION sidecar.backlog(model text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar.disable_embed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.embed(content bytea, target text, timeout_ms integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.embed(content text, target text, timeout_ms integer) FROM PUBLIC;
+
+REVOKE ALL ON PROCEDURE sidecar.embed(IN content bytea, INOUT vector public.vector, IN target text, IN timeout_ms integer) FROM PUBLIC;
+
+REVOKE ALL ON PROCEDURE sidecar.embed(IN content text, INOUT vector public.vector, IN target text, IN timeout_ms integer) FROM PUBLIC;
+
+REVOKE ALL ON PROCEDURE sidecar.enable_embed(IN server text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.grant_reader(role regrole) FROM PUBLIC;
 
@@ -4955,8 +5329,6 @@ REVOKE ALL ON FUNCTION sidecar_internal.advise_on_storage(w sidecar_internal.wat
 
 REVOKE ALL ON FUNCTION sidecar_internal.apply_renames(w sidecar_internal.watches, present sidecar_internal.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.backlog_of(w sidecar_internal.watches) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar_internal.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.can_serve(w sidecar_internal.watches, s sidecar_internal.sidecars) FROM PUBLIC;
@@ -4976,6 +5348,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.check_key_types(relation regclass) FROM 
 REVOKE ALL ON FUNCTION sidecar_internal.check_move_to(w sidecar_internal.watches, model text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text, storage text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_query_server(fingerprint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_relation(relation regclass) FROM PUBLIC;
 
@@ -5033,11 +5407,11 @@ REVOKE ALL ON FUNCTION sidecar_internal.create_trigger_functions(w sidecar_inter
 
 REVOKE ALL ON FUNCTION sidecar_internal.create_triggers(w sidecar_internal.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.dblink_schema() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.default_storage(w sidecar_internal.watches, companion_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar_internal.delete_tombstones_v2(watch_ids integer[], floors bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.denial_of(w sidecar_internal.watches, role name) FROM PUBLIC;
 
@@ -5058,6 +5432,16 @@ REVOKE ALL ON FUNCTION sidecar_internal.drop_schemas() FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar_internal.drop_target(w sidecar_internal.watches, limits record) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.drop_triggers(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.embed_connection_fault() FROM PUBLIC;
+
+REVOKE ALL ON PROCEDURE sidecar_internal.embed_content(IN fingerprint text, IN kind text, IN content bytea, IN timeout_ms integer, INOUT answer real[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.embed_in_statement(fingerprint text, kind text, content bytea, timeout_ms integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.embed_over_connection(fingerprint text, kind text, content bytea, timeout_ms integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.embed_role() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.end_watch(watch_id integer, relation regclass, drop_target boolean, limits record) FROM PUBLIC;
 
@@ -5082,6 +5466,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.filtered_column(w sidecar_internal.watch
 REVOKE ALL ON FUNCTION sidecar_internal.find_first(watch_ids integer[], floors bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.find_index(vector_table regclass, target text, OUT index regclass, OUT valid boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.find_query_model(target text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.find_unindexed(watch_ids integer[]) FROM PUBLIC;
 
@@ -5119,8 +5505,6 @@ REVOKE ALL ON FUNCTION sidecar_internal.grant_table(w sidecar_internal.watches) 
 
 REVOKE ALL ON FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.has_long_queue(w sidecar_internal.watches) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.has_view(w sidecar_internal.watches) FROM PUBLIC;
@@ -5128,8 +5512,6 @@ REVOKE ALL ON FUNCTION sidecar_internal.has_view(w sidecar_internal.watches) FRO
 REVOKE ALL ON FUNCTION sidecar_internal.health_of(state text, index text, pending bigint, failed bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.highest_generation(queue text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar_internal.holds_build_lock(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.horizon_floor(front bigint[]) FROM PUBLIC;
 
@@ -5155,7 +5537,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.install_watch(w sidecar_internal.watches
 
 REVOKE ALL ON FUNCTION sidecar_internal.installer() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.is_denied_to_all(w sidecar_internal.watches) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.is_answering(server uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_domain_over(type regtype, wanted regtype) FROM PUBLIC;
 
@@ -5203,6 +5585,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.notify_sleepers() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.numbered_key(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.own_addresses() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.own_queue(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.partition_lacks_trigger(w sidecar_internal.watches) FROM PUBLIC;
@@ -5211,17 +5595,27 @@ REVOKE ALL ON FUNCTION sidecar_internal.pending_of(w sidecar_internal.watches) F
 
 REVOKE ALL ON FUNCTION sidecar_internal.pgvector_fault() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.prepare_embed_role() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.prepare_ledger(former sidecar_internal.watches, saved sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.query_model(named text, relation regclass, column_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.query_model_of(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.queue_of(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.quoted_list(names text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.quoted_name(parts text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.raise_generation() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.read_answer(id bigint, fingerprint text, began timestamp with time zone, deadline timestamp with time zone, OUT vector real[], OUT is_gone boolean, OUT pause_s double precision) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.read_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) FROM PUBLIC;
 
@@ -5248,6 +5642,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.report_breakage(watch_id integer, code t
 REVOKE ALL ON FUNCTION sidecar_internal.report_former_indexes(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.report_remains(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.request_vector(fingerprint text, kind text, content bytea, timeout_ms integer, OUT id bigint, OUT vector real[], OUT deadline timestamp with time zone, OUT pause_s double precision) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.retry_helps(reason text) FROM PUBLIC;
 
@@ -5283,6 +5679,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.sees_truncate(w sidecar_internal.watches
 
 REVOKE ALL ON FUNCTION sidecar_internal.serving_roles() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.set_embed_server(address text, password text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.set_paused(relation regclass, target text, paused boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.show_row(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
@@ -5312,8 +5710,6 @@ REVOKE ALL ON FUNCTION sidecar_internal.structure_fault(w sidecar_internal.watch
 REVOKE ALL ON FUNCTION sidecar_internal.structure_fault_v2(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.sync_companion(w sidecar_internal.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar_internal.takes_model(w sidecar_internal.watches, model text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.target_is_missing(w sidecar_internal.watches) FROM PUBLIC;
 

@@ -36,7 +36,7 @@ declare
 begin
     if ext is null or not exists (select from pg_foreign_server s where s.srvname = 'sidecar_embed') then
         raise exception 'sidecar.embed cannot ask within a statement yet' using errcode = 'object_not_in_prerequisite_state',
-            hint = 'Let the owner of schema sidecar run once: call sidecar.enable_embed(); or ask beforehand: call sidecar.embed(content, target);';
+            hint = 'Let the owner of schema sidecar run once: call sidecar.enable_embed(); or ask beforehand: call sidecar.embed(content, target => ..., vector => null);';
     end if;
     for attempt in 1 .. 2 loop
         begin

