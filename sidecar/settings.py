@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     listen_database_url_file: Path | None = Field(default=None, json_schema_extra=_URL_FILE)
     """A file with `LISTEN_DATABASE_URL`'s value."""
     database_pool_size: int = Field(default=8, ge=4, le=200)
-    """Connections for rows, at most, and as many for searches and status; three more listen, watch over them and answer `sidecar.embed`."""
+    """Connections for rows, at most, and as many for searches and status; three more listen, watch and answer SQL."""
     bind_host: str = Field(
         default="127.0.0.1",
         pattern=r"[^\s,]",

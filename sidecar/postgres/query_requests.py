@@ -68,9 +68,9 @@ class QueryRequests:
         self._answer = statement("answer_requests").replace("{vector_schema}", quoted)
         await self._connection.execute(statement("register_query_server"), *self._registration)
 
-    async def renew(self) -> None:
-        """Records that this sidecar still answers."""
-        await self._connection.execute(statement("renew_query_server"), *self._registration)
+    async def renew(self, answer_s: float | None) -> None:
+        """Records that this sidecar still answers, and how long an answer takes: sessions look for it after that."""
+        await self._connection.execute(statement("renew_query_server"), *self._registration, answer_s)
 
     async def sign_off(self) -> None:
         """Sessions do not count on this sidecar any more."""

@@ -11,13 +11,13 @@ select $1::uuid, $2::text, $3::text, $4::integer from alive
 on conflict (id) do update set seen_at = clock_timestamp()
 
 -- name: renew_query_server
--- Primary key. After a crash of the server the row is gone. Rows of sidecars that died are deleted.
+-- Primary key. $5 what an answer takes, in seconds, or NULL. After a crash of the server the row is gone. Rows of sidecars that died are deleted.
 with gone as (
     delete from sidecar_internal.query_servers s where s.seen_at < clock_timestamp() - interval '1 min'
 )
-insert into sidecar_internal.query_servers (id, model, fingerprint, dimensions)
-select $1::uuid, $2::text, $3::text, $4::integer
-on conflict (id) do update set seen_at = clock_timestamp()
+insert into sidecar_internal.query_servers (id, model, fingerprint, dimensions, answer_s)
+select $1::uuid, $2::text, $3::text, $4::integer, $5::float8
+on conflict (id) do update set seen_at = clock_timestamp(), answer_s = excluded.answer_s
 
 -- name: delete_query_server
 -- Primary key.

@@ -63,10 +63,11 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "sidecar_queries"
 SEARCH_INTERVAL_S = 1.0  # for requests whose notification was missed
-RENEWAL_INTERVAL_S = 3.0
+RENEWAL_INTERVAL_S = 1.0
 CLEANING_INTERVAL_S = 5.0
 REFUSED_RETRY_S = 5.0  # behind a pooler, without rights, or before the migration
 STATEMENT_TIMEOUT_S = 10.0  # a peer that is gone does not say so
+_SMOOTHING = 0.1
 MAX_TAKEN = 1000  # more than this wait in the table, not in this process
 
 
@@ -149,6 +150,7 @@ class _Answering:
         self._waiting: list[int] = []  # ids of notifications
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: list[QueryAnswer] = []
+        self._answer_s: float | None = None  # a moving average
         self.wake = asyncio.Event()
 
     def on_notification(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
@@ -170,7 +172,7 @@ class _Answering:
                 await self._take()
                 if clock() >= next_renewal:
                     next_renewal = clock() + RENEWAL_INTERVAL_S
-                    await self._requests.renew()
+                    await self._requests.renew(self._answer_s)
                 if clock() >= next_cleaning:
                     next_cleaning = clock() + CLEANING_INTERVAL_S
                     await self._requests.delete_old(cache_bytes)
@@ -204,7 +206,11 @@ class _Answering:
         except Exception:
             logger.exception("request %d for a query vector failed", request.id)
             outcome, result = "failed", Refusal(NO_SIDECAR, "the sidecar failed: its log has the reason")
-        self._telemetry.sql_query_answered(outcome, time.perf_counter() - began_s)
+        duration_s = time.perf_counter() - began_s
+        self._telemetry.sql_query_answered(outcome, duration_s)
+        if outcome == "embedded":
+            earlier_s = duration_s if self._answer_s is None else self._answer_s
+            self._answer_s = earlier_s + _SMOOTHING * (duration_s - earlier_s)
         self._answers.append(QueryAnswer(request.id, result))
         self.wake.set()
 

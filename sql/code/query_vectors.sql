@@ -41,7 +41,9 @@ begin
         raise exception 'timeout_ms is %', coalesce(timeout_ms::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'Give the longest wait in milliseconds, from 1 to 3600000 (an hour).';
     end if;
-    pause_s := 0.001;
+    -- Most of the usual wait in one pause: fifty sessions that poll every millisecond would keep two cores busy.
+    pause_s := least(greatest(0.001, 0.7 * (select min(s.answer_s) from sidecar_internal.query_servers s
+                                            where s.fingerprint = request_vector.fingerprint)), 1, timeout_ms / 2000.0);
     deadline := clock_timestamp() + make_interval(secs => timeout_ms / 1000.0);
     perform set_config('synchronous_commit', 'off', true); -- nothing here outlives a crash
     select q.id, q.vector into id, vector from sidecar_internal.query_vectors q

@@ -30,5 +30,6 @@ create unlogged table sidecar_internal.query_servers (
     model text not null,
     fingerprint text not null,
     dimensions integer not null,
+    answer_s double precision, -- what an answer takes of late; NULL before the first
     seen_at timestamptz not null default clock_timestamp()
 );
