@@ -8,6 +8,34 @@ CREATE SCHEMA sidecar_internal;
 
 COMMENT ON SCHEMA sidecar_internal IS 'Tables and functions of the sidecar that may change with every version.';
 
+CREATE FUNCTION sidecar.backlog(model text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+    w sidecar_internal.watches;
+    waiting bigint;
+    total bigint := 0;
+begin
+    for w in select * from sidecar_internal.watches x
+             where x.unwatched_at is null and not x.paused and (backlog.model is null or sidecar_internal.takes_model(x, backlog.model))
+             order by x.id loop
+        begin
+            waiting := sidecar_internal.backlog_of(w);
+            if waiting > 0 and sidecar_internal.fault_of(w) is null and not sidecar_internal.is_denied_to_all(w) then
+                total := total + waiting;
+            end if;
+        exception when undefined_table or syntax_error then
+            continue; -- dropped after the snapshot of this statement
+        end;
+    end loop;
+    return total;
+end $$;
+
+COMMENT ON FUNCTION sidecar.backlog(model text) IS 'Rows that sidecars could embed now, whether one is running or not: what an autoscaler needs. Paused and broken watches, failed rows and rows whose next attempt is not due do not count. With model, a name or a fingerprint, only watches that take its vectors. Estimated for large tables.';
+
 CREATE FUNCTION sidecar.disable_embed() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -156,7 +184,7 @@ COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0023', '…' $$;
+    AS $$ select '0024', '…' $$;
 
 COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of the sidecar''s tables, and a digest of the installed functions and views.';
 
@@ -849,6 +877,38 @@ exception when lock_not_available or deadlock_detected or unique_violation then
     return false;
 end $$;
 
+CREATE FUNCTION sidecar_internal.backlog_of(w sidecar_internal.watches) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    queue constant text := format('sidecar_internal.events_%s', w.id);
+    queue_bytes constant bigint := pg_relation_size(to_regclass(queue));
+    passes constant text[] := array(select s.purpose from sidecar_internal.scans s
+                                    where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep');
+    events bigint := 0;
+    due bigint := 0;
+    ledger record;
+begin
+    if queue_bytes > 16 * 1024 * 1024 then
+        events := greatest(1, (sidecar_internal.count_rows(queue::regclass, false)).n);
+    elsif queue_bytes > 0 then
+        execute format('select count(*) from %s', queue) into events;
+    end if;
+    if pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))) > 0 then
+        execute format('select count(*) from (select from sidecar_internal.delayed_%s d where d.run_at <= now() limit 100000) x', w.id) into due;
+    end if;
+    if 'backfill' = any (passes) then
+        ledger := sidecar_internal.count_ledger(w, false, (
+            select s.start_gen from sidecar_internal.scans s where s.watch_id = w.id and s.purpose = 'backfill' and s.force));
+        events := greatest(events, (sidecar_internal.count_rows(w.relation, false)).n - ledger.entries + ledger.updates);
+    end if;
+    if events + due = 0 and (cardinality(passes) > 0 or sidecar_internal.holds_build_lock(w.id)) then
+        return 1;
+    end if;
+    return events + due;
+end $$;
+
 CREATE FUNCTION sidecar_internal.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1397,8 +1457,10 @@ begin
     known := 0; updates := 0; outdated := 0; retrying := 0;
     -- Most queues are empty, and planning the statements below costs more than this test.
     bytes := pg_relation_size(format('sidecar_internal.events_%s', w.id)) + pg_relation_size(format('sidecar_internal.delayed_%s', w.id));
+    -- By primary key: the pages of events that are done lie in front of the others, and VACUUM does not give them back.
     if bytes > 0 then
-        execute format('select exists (select from sidecar_internal.events_%1$s) or exists (select from sidecar_internal.delayed_%1$s)', w.id) into is_busy;
+        execute format('select (select e.gen from sidecar_internal.events_%1$s e order by e.gen limit 1) is not null
+                            or (select d.gen from sidecar_internal.delayed_%1$s d order by d.gen limit 1) is not null', w.id) into is_busy;
     end if;
     if not is_busy then
         keys := 0;
@@ -1499,11 +1561,12 @@ CREATE FUNCTION sidecar_internal.count_vectors_without_row(w sidecar_internal.wa
     AS $_$
 declare
     vector_key constant text[] := sidecar_internal.exact_keys(w, w.companion, 'h');
+    pages constant double precision := greatest(1, pg_relation_size(w.companion) / current_setting('block_size')::integer);
     n bigint;
 begin
-    execute format('select count(*) from (select from %s h where not exists (select from %s t where %s)
+    execute format('select count(*) from (select from %s h tablesample system (%s) where not exists (select from %s t where %s)
                                           and not exists (select from %s where %s) limit $1) o',
-        w.companion, w.relation, sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
+        w.companion, least(100, 100 * 512 / pages), w.relation, sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '),
         sidecar_internal.pending_of(w), sidecar_internal.for_each_key(w.key_columns, vector_key, 'e.k%1$s = %3$s', ' and ')) into n using at_most;
     return n;
 end $_$;
@@ -1799,23 +1862,34 @@ CREATE FUNCTION sidecar_internal.default_storage(w sidecar_internal.watches, com
 $$;
 
 CREATE FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) RETURNS SETOF text
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+    select d.trouble from sidecar_internal.delete_tombstones_v2(watch_ids, floors) d where d.trouble is not null;
+$$;
+
+CREATE FUNCTION sidecar_internal.delete_tombstones_v2(watch_ids integer[], floors bigint[]) RETURNS TABLE(watch_id integer, deleted bigint, trouble text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '10ms'
     AS $_$
 declare
-    id integer;
     floor bigint;
 begin
-    for id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+    for watch_id, floor in select u.id, u.floor from unnest(watch_ids, floors) u(id, floor) loop
+        deleted := 0;
+        trouble := null;
         begin
             execute format('delete from sidecar_internal.ledger_%1$s l
                             where l.ctid = any (array(select x.ctid from sidecar_internal.ledger_%1$s x where x.content_hash is null
                                 and x.gen < (select coalesce(min(e.gen), 9223372036854775807) from sidecar_internal.events_%1$s e where e.gen > $1)
-                                limit 5000 for update skip locked))', id) using floor;
+                                limit 5000 for update skip locked))', watch_id) using floor;
+            get diagnostics deleted = row_count;
         exception when others then
-            return next format('tombstones of watch %s stay for now: %s', id, sqlerrm);
+            trouble := format('tombstones of watch %s stay for now: %s', watch_id, sqlerrm);
         end;
+        return next;
     end loop;
 end $_$;
 
@@ -2703,6 +2777,14 @@ CREATE FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bi
     select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
 $$;
 
+CREATE FUNCTION sidecar_internal.has_long_queue(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(pg_relation_size(to_regclass(format('sidecar_internal.events_%s', w.id))), 0)
+         + coalesce(pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))), 0) > 16 * 1024 * 1024;
+$$;
+
 CREATE FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2748,6 +2830,15 @@ begin
     end if;
     return highest;
 end $$;
+
+CREATE FUNCTION sidecar_internal.holds_build_lock(watch_id integer) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_locks l where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+                   and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                   and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('sidecar.index.' || watch_id, 0));
+$$;
 
 CREATE FUNCTION sidecar_internal.horizon_floor(front bigint[]) RETURNS bigint
     LANGUAGE sql STABLE
@@ -2965,6 +3056,14 @@ CREATE FUNCTION sidecar_internal.is_answering(server uuid) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select not pg_try_advisory_xact_lock_shared(hashtextextended('sidecar.queries.' || server::text, 0));
+$$;
+
+CREATE FUNCTION sidecar_internal.is_denied_to_all(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(bool_and(sidecar_internal.denial_of(w, pg_get_userbyid(r.role)) is not null), false)
+        from sidecar_internal.roles() r where r.kind = 'worker';
 $$;
 
 CREATE FUNCTION sidecar_internal.is_domain_over(type regtype, wanted regtype) RETURNS boolean
@@ -3213,7 +3312,7 @@ CREATE FUNCTION sidecar_internal.may_call(kind text, function oid) RETURNS boole
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select p.proname in ('status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
+    select p.proname in ('backlog', 'status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
                          'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source', 'embed', 'embed_content',
                          'request_vector', 'read_answer', 'embed_in_statement', 'embed_connection_fault')
         or (p.proname = 'follow_changes' and may_call.kind = 'worker')
@@ -3542,10 +3641,13 @@ declare
     found_gen bigint;
 begin
     perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
-    for w in select x.id, x.truncated_gen from sidecar_internal.watches x loop
-        used := greatest(used, w.truncated_gen);
+    for w in select x.id, greatest(x.truncated_gen, p.drawn) as least_used, to_regclass(format('sidecar_internal.ledger_%s', x.id)) as ledger,
+                    coalesce(p.drawn <= pg_sequence_last_value('sidecar_internal.generation'), false) as is_ahead
+             from sidecar_internal.watches x left join sidecar_internal.progress p on p.watch_id = x.id loop
+        used := greatest(used, w.least_used);
         for found_gen in select sidecar_internal.highest_generation(format('sidecar_internal.%s_%s', t, w.id))
-                         from unnest(array['ledger', 'events', 'delayed']) t loop
+                         from unnest(array['events', 'delayed'] || case
+                             when w.is_ahead and pg_relation_size(w.ledger) > 16 * 1024 * 1024 then '{}' else array['ledger'] end) t loop
             used := greatest(used, found_gen);
         end loop;
     end loop;
@@ -4354,7 +4456,8 @@ CREATE FUNCTION sidecar_internal.start_sweeps(watch_ids integer[], interval_s do
     with due as (
         select u.id from unnest(watch_ids) u(id)
         left join sidecar_internal.scans s on s.watch_id = u.id and s.purpose = 'sweep'
-        where s.watch_id is null or s.finished_at < now() - make_interval(secs => interval_s)
+        where s.watch_id is null or s.finished_at < now() - greatest(
+            make_interval(secs => interval_s), least(9 * (s.finished_at - s.started_at), interval '1 day'))
     ), started as (
         insert into sidecar_internal.scans (watch_id, purpose, finished_at)
         select w.id, 'sweep', now() from due d join sidecar_internal.watches w on w.id = d.id and w.unwatched_at is null
@@ -4558,6 +4661,15 @@ begin
         end if;
     end if;
 end $$;
+
+CREATE FUNCTION sidecar_internal.takes_model(w sidecar_internal.watches, model text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when w.fingerprint is not null then m.name in (w.fingerprint, regexp_replace(w.encoder, '^hf-hub:', ''))
+                else w.model is null or m.name = regexp_replace(w.model, '^hf-hub:', '') end
+        from (select regexp_replace(btrim(takes_model.model), '^hf-hub:', '') as name) m;
+$$;
 
 CREATE FUNCTION sidecar_internal.target_is_missing(w sidecar_internal.watches) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -5155,7 +5267,8 @@ CREATE TABLE sidecar_internal.progress (
     watch_id integer NOT NULL,
     embedded_total bigint DEFAULT 0 NOT NULL,
     lag_ms double precision,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    drawn bigint
 )
 WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
 
@@ -5262,6 +5375,8 @@ ALTER TABLE ONLY sidecar_internal.progress
 ALTER TABLE ONLY sidecar_internal.scans
     ADD CONSTRAINT scans_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
 
+REVOKE ALL ON FUNCTION sidecar.backlog(model text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.disable_embed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.embed(content bytea, target text, timeout_ms integer) FROM PUBLIC;
@@ -5331,6 +5446,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.advise_on_model(w sidecar_internal.watch
 REVOKE ALL ON FUNCTION sidecar_internal.advise_on_storage(w sidecar_internal.watches, present text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.apply_renames(w sidecar_internal.watches, present sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.backlog_of(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) FROM PUBLIC;
 
@@ -5415,6 +5532,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.dblink_schema() FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar_internal.default_storage(w sidecar_internal.watches, companion_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.delete_tombstones_v2(watch_ids integer[], floors bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.denial_of(w sidecar_internal.watches, role name) FROM PUBLIC;
 
@@ -5508,6 +5627,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.grant_table(w sidecar_internal.watches) 
 
 REVOKE ALL ON FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.has_long_queue(w sidecar_internal.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.has_view(w sidecar_internal.watches) FROM PUBLIC;
@@ -5515,6 +5636,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.has_view(w sidecar_internal.watches) FRO
 REVOKE ALL ON FUNCTION sidecar_internal.health_of(state text, index text, pending bigint, failed bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.highest_generation(queue text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.holds_build_lock(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.horizon_floor(front bigint[]) FROM PUBLIC;
 
@@ -5541,6 +5664,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.install_watch(w sidecar_internal.watches
 REVOKE ALL ON FUNCTION sidecar_internal.installer() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_answering(server uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_denied_to_all(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_domain_over(type regtype, wanted regtype) FROM PUBLIC;
 
@@ -5713,6 +5838,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.structure_fault(w sidecar_internal.watch
 REVOKE ALL ON FUNCTION sidecar_internal.structure_fault_v2(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.sync_companion(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.takes_model(w sidecar_internal.watches, model text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.target_is_missing(w sidecar_internal.watches) FROM PUBLIC;
 

@@ -1,6 +1,6 @@
 """Requests for query vectors that sessions make with sidecar.embed, as a sidecar takes and answers them.
 
-Their states are drawn in sql/tables/0023_query_vectors.sql.
+Their states are drawn in sql/tables/0024_query_vectors.sql.
 """
 
 from __future__ import annotations

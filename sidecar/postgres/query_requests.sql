@@ -1,5 +1,5 @@
 -- Requests for query vectors, which sessions make with sidecar.embed: statements of query_requests.py. The states of a request
--- are drawn in sql/tables/0023_query_vectors.sql.
+-- are drawn in sql/tables/0024_query_vectors.sql.
 
 -- name: register_query_server
 -- Primary key. The lock, which lasts as long as the session, says that the sidecar $1 answers queries.

@@ -1,5 +1,5 @@
 -- Requests for query vectors, as sessions make them and as sidecars answer them. The states of a request are drawn in
--- sql/tables/0023_query_vectors.sql; sidecar/postgres/query_requests.sql has the sidecars' statements.
+-- sql/tables/0024_query_vectors.sql; sidecar/postgres/query_requests.sql has the sidecars' statements.
 
 -- True if that sidecar answers queries: it holds a lock as long as its session lives. The lock is taken until the end of the
 -- transaction if the sidecar is dead.

@@ -2,15 +2,15 @@
 
 from sidecar.operations.migrations import run_sql_file
 
-revision = "0023"
-down_revision = "0022"
+revision = "0024"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Runs sql/tables/0023_query_vectors.sql."""
-    run_sql_file("tables/0023_query_vectors.sql")
+    """Runs sql/tables/0024_query_vectors.sql."""
+    run_sql_file("tables/0024_query_vectors.sql")
 
 
 def downgrade() -> None:
