@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -68,6 +69,7 @@ CLEANING_INTERVAL_S = 5.0
 REFUSED_RETRY_S = 5.0  # behind a pooler, without rights, or before the migration
 STATEMENT_TIMEOUT_S = 10.0  # a peer that is gone does not say so
 _SMOOTHING = 0.1
+_ID = re.compile(r"[1-9][0-9]{0,17}")  # of a bigint
 MAX_TAKEN = 1000  # more than this wait in the table, not in this process
 
 
@@ -154,7 +156,8 @@ class _Answering:
         self.wake = asyncio.Event()
 
     def on_notification(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        with suppress(ValueError):  # anybody may notify
+        # Anybody may notify, whatever and as often as they like: `find` finds what is left out here.
+        if _ID.fullmatch(str(payload)) and len(self._waiting) < MAX_TAKEN:
             self._waiting.append(int(str(payload)))
             self.wake.set()
 
