@@ -3596,11 +3596,13 @@ CREATE FUNCTION sidecar_internal.query_model_of(w sidecar_internal.watches) RETU
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    fingerprint constant text := coalesce(w.fingerprint, (
-        select s.fingerprint from sidecar_internal.query_servers s
-        where s.dimensions = w.dimensions and (w.model is null or w.model in (s.model, s.fingerprint))
-        order by s.seen_at desc limit 1));
+    fingerprint text := w.fingerprint;
 begin
+    if fingerprint is null and not pg_is_in_recovery() then -- a standby has no unlogged tables
+        select s.fingerprint into fingerprint from sidecar_internal.query_servers s
+            where s.dimensions = w.dimensions and (w.model is null or w.model in (s.model, s.fingerprint))
+            order by s.seen_at desc limit 1;
+    end if;
     if fingerprint is null then
         raise exception 'no sidecar that fits %.% is connected to this database', w.relation, quote_ident(w.target) using errcode = 'SC003',
             hint = format('Start `sidecar serve` with %s.', coalesce(w.model, format('a model of %s dimensions', w.dimensions)));
@@ -5299,6 +5301,7 @@ CREATE UNLOGGED TABLE sidecar_internal.query_vectors (
     CONSTRAINT query_vectors_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'image'::text])))
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+ALTER TABLE ONLY sidecar_internal.query_vectors ALTER COLUMN content SET STORAGE EXTERNAL;
 ALTER TABLE ONLY sidecar_internal.query_vectors ALTER COLUMN vector SET STORAGE EXTERNAL;
 
 ALTER TABLE sidecar_internal.query_vectors ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (

@@ -64,8 +64,9 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "sidecar_queries"
 SEARCH_INTERVAL_S = 1.0  # for requests whose notification was missed
-RENEWAL_INTERVAL_S = 1.0
-CLEANING_INTERVAL_S = 5.0
+RENEWAL_INTERVAL_S = 2.0
+CLEANING_INTERVAL_S = 5.0  # while there are answers
+IDLE_CLEANING_INTERVAL_S = 60.0
 REFUSED_RETRY_S = 5.0  # behind a pooler, without rights, or before the migration
 STATEMENT_TIMEOUT_S = 10.0  # a peer that is gone does not say so
 _SMOOTHING = 0.1
@@ -153,6 +154,7 @@ class _Answering:
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: list[QueryAnswer] = []
         self._answer_s: float | None = None  # a moving average
+        self._has_answered = False  # since old answers were deleted
         self.wake = asyncio.Event()
 
     def on_notification(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
@@ -164,31 +166,31 @@ class _Answering:
     async def run(self, cache_bytes: int) -> None:
         """Takes and answers requests. Raises asyncpg's errors once the connection is lost."""
         clock = asyncio.get_running_loop().time
-        next_search, next_renewal, next_cleaning = 0.0, clock() + RENEWAL_INTERVAL_S, clock() + CLEANING_INTERVAL_S
+        searched_s, renewed_s, cleaned_s = -SEARCH_INTERVAL_S, clock(), clock()
         while True:
             self.wake.clear()
             async with asyncio.timeout(STATEMENT_TIMEOUT_S):
                 await self._write_answers()
-                if clock() >= next_search:
-                    next_search = clock() + SEARCH_INTERVAL_S
+                if clock() >= searched_s + SEARCH_INTERVAL_S:
+                    searched_s = clock()
                     self._waiting += await self._requests.find()
                 await self._take()
-                if clock() >= next_renewal:
-                    next_renewal = clock() + RENEWAL_INTERVAL_S
+                if clock() >= renewed_s + RENEWAL_INTERVAL_S:
+                    renewed_s = clock()
                     await self._requests.renew(self._answer_s)
-                if clock() >= next_cleaning:
-                    next_cleaning = clock() + CLEANING_INTERVAL_S
+                if clock() >= cleaned_s + (CLEANING_INTERVAL_S if self._has_answered else IDLE_CLEANING_INTERVAL_S):
+                    cleaned_s, self._has_answered = clock(), False
                     await self._requests.delete_old(cache_bytes)
             if not self._answers:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self.wake.wait(), max(next_search - clock(), 0.001))
+                    await asyncio.wait_for(self.wake.wait(), max(searched_s + SEARCH_INTERVAL_S - clock(), 0.001))
 
     async def cancel(self) -> None:
         await cancel_and_wait(self._tasks)
 
     async def _write_answers(self) -> None:
         if self._answers:
-            answers, self._answers = self._answers, []
+            answers, self._answers, self._has_answered = self._answers, [], True
             await self._requests.answer(answers)
 
     async def _take(self) -> None:

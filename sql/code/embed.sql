@@ -51,11 +51,13 @@ end $$;
 create or replace function sidecar_internal.query_model_of(w sidecar_internal.watches) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    fingerprint constant text := coalesce(w.fingerprint, (
-        select s.fingerprint from sidecar_internal.query_servers s
-        where s.dimensions = w.dimensions and (w.model is null or w.model in (s.model, s.fingerprint))
-        order by s.seen_at desc limit 1));
+    fingerprint text := w.fingerprint;
 begin
+    if fingerprint is null and not pg_is_in_recovery() then -- a standby has no unlogged tables
+        select s.fingerprint into fingerprint from sidecar_internal.query_servers s
+            where s.dimensions = w.dimensions and (w.model is null or w.model in (s.model, s.fingerprint))
+            order by s.seen_at desc limit 1;
+    end if;
     if fingerprint is null then
         raise exception 'no sidecar that fits %.% is connected to this database', w.relation, quote_ident(w.target) using errcode = 'SC003',
             hint = format('Start `sidecar serve` with %s.', coalesce(w.model, format('a model of %s dimensions', w.dimensions)));

@@ -22,7 +22,8 @@ create unlogged table sidecar_internal.query_vectors (
     check (num_nonnulls(content, vector, error) = 1),
     check ((error is null) = (sqlstate is null))
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-alter table sidecar_internal.query_vectors alter column vector set storage external; -- compressing floats only costs time
+-- Compressing floats and pictures only costs time.
+alter table sidecar_internal.query_vectors alter column vector set storage external, alter column content set storage external;
 create index query_vectors_unanswered on sidecar_internal.query_vectors (id) where content is not null;
 
 create unlogged table sidecar_internal.query_servers (
