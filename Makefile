@@ -75,6 +75,10 @@ $(CLIENTS)/node_modules/.package-lock.json: tests/clients/package.json tests/cli
 test-clients: $(CLIENTS)/.installed $(CLIENTS)/node_modules/.package-lock.json ## Run foreign clients against the service: LangChain, OpenAI's, npm's, Java …
 	$(BIN)/python -m pytest -m clients tests/clients $(ARGS)
 
+.PHONY: test-ray
+test-ray: $(STAMP) ## Run the tests on a cluster of Ray: replicas, autoscaling, backfill (minutes)
+	$(BIN)/python -m pytest -m ray tests/integration/ray $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## Style, types and the direction of imports
 	$(BIN)/ruff check .

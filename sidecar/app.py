@@ -14,8 +14,9 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -57,15 +58,16 @@ from sidecar.pictures.decoder.pool import DecoderPool
 from sidecar.pictures.decoder.settings import DecoderSettings
 from sidecar.postgres.database import Database
 from sidecar.postgres.outage import Outage
-from sidecar.postgres.status import read_status
+from sidecar.postgres.status import WatchStatus, read_status
 from sidecar.postgres.watch_reader import WatchReader
 from sidecar.process_exit import EXIT_CONFIGURATION
 from sidecar.readiness import Readiness
-from sidecar.running_parts import RunningParts
+from sidecar.running_parts import READ_WATCHES_S, RunningParts
 from sidecar.sql_queries.query_server import QueryServer
 from sidecar.supervisor import Supervisor, log_failure
 from sidecar.telemetry.logs.configuration import configure_logging
 from sidecar.telemetry.metrics.device import DeviceFacts
+from sidecar.telemetry.metrics.registry import Metrics
 from sidecar.telemetry.objectives import ObjectiveMetrics, Objectives
 from sidecar.telemetry.telemetry import Telemetry, open_traces
 
@@ -136,6 +138,14 @@ def device_limits(settings: Settings, encoder: object) -> HealthLimits:
     return HealthLimits.from_settings(settings, is_gpu=is_gpu)
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The state of all watches, and the row changes that this process has handled since its start."""
+
+    watches: Sequence[WatchStatus]
+    rows_done: int
+
+
 class Sidecar:
     """The parts of the process and their lifecycle. `on_failure` has to stop the server.
 
@@ -163,9 +173,9 @@ class Sidecar:
         self._objectives = Objectives(settings)
         self._telemetry = make_telemetry(settings, self._objectives)
         self._device_health = DeviceHealth(HealthLimits.from_settings(settings))
-        self._readiness = Readiness(lambda: self._device_health.trouble)
+        self.readiness = Readiness(lambda: self._device_health.trouble)
         self._outage = Outage()
-        self._parts = RunningParts(settings, self._readiness, self._device_health, self._outage)
+        self._parts = RunningParts(settings, self.readiness, self._device_health, self._outage)
         url = settings.database_url
         pool = (settings.listen_database_url, settings.database_pool_size, self._outage)
         self._database = Database(url, *pool) if url else None
@@ -175,7 +185,8 @@ class Sidecar:
         self._stop_by = 0.0  # on the loop's clock
         self._closing = asyncio.Event()
 
-    def make_app(self) -> Starlette:
+    def make_app(self, *, has_lifespan: bool = True) -> Starlette:
+        """The application; without a lifespan of its own, all that it needs is open inside `running` only."""
         settings, limits = self._settings, RequestLimits.from_settings(self._settings)
         origins = settings.cors_allow_origins
         operations = self._operations(limits)
@@ -186,9 +197,9 @@ class Sidecar:
             root_path=settings.root_path.rstrip("/"),
             cors_origins=origins,
             telemetry=self._telemetry,
-            readiness=self._readiness,
+            readiness=self.readiness,
         )
-        return make_http_application(operations, setup, self._lifespan)
+        return make_http_application(operations, setup, self._lifespan if has_lifespan else _no_lifespan)
 
     def _operations(self, limits: RequestLimits) -> list[Operation]:
         """The operations of all endpoints but those of the documentation."""
@@ -197,22 +208,21 @@ class Sidecar:
         aliases = self._settings.aliases_of(self._settings.vision_model_id)
         rerank_aliases = self._settings.aliases_of(self._settings.rerank_model_id)
         read_watches = None if self._database is None else partial(read_status, self._database)
-        refresh_gauges = partial(self._parts.refresh_gauges, telemetry.metrics, self._watch_reader)
         openai = OpenaiEndpoints(embedder, aliases)
         return [
             *EmbeddingEndpoints(get_models, limits).operations(),
             *openai.operations(),
             *InfinityEndpoints(get_models, openai).operations(),
             *CohereEndpoints(embedder, aliases).operations(),
-            *TeiEndpoints(embedder, self._readiness).operations(),
+            *TeiEndpoints(embedder, self.readiness).operations(),
             *RerankEndpoints(get_models, limits, images, rerank_aliases).operations(),
-            *HealthEndpoints(self._readiness, self._parts, self._objectives, self._outage, read_watches).operations(),
-            *MetricsEndpoint(telemetry.metrics, refresh_gauges).operations(),
+            *HealthEndpoints(self.readiness, self._parts, self._objectives, self._outage, read_watches).operations(),
+            *MetricsEndpoint(telemetry.metrics, self.refresh_gauges).operations(),
             *SearchEndpoint(get_models, limits, images, self._database, telemetry).operations(),
         ]
 
     def _fail(self, reason: str) -> None:
-        self._readiness.fail(reason)
+        self.readiness.fail(reason)
         self._on_failure()
 
     def request_stop(self) -> None:
@@ -220,7 +230,7 @@ class Sidecar:
         if self.supervisor.stopping:
             return
         self.supervisor.stop()
-        self._readiness.stop()
+        self.readiness.stop()
         timeout_s = self._settings.shutdown_timeout_s
         timeout_s -= min(_EXIT_SHARE * timeout_s, _MAX_EXIT_S)
         self._stop_by = asyncio.get_running_loop().time() + timeout_s
@@ -229,9 +239,34 @@ class Sidecar:
         if self._scorer is not None:
             self._scorer.cancel()
 
+    async def read_demand(self) -> Demand | None:
+        """What of the watches' work is left, and the rows that this process has done; None while that is not known.
+
+        Reads the database at a limited rate, as /metrics does.
+        """
+        if self._watch_reader is None:
+            return None
+        await self._watch_reader.refresh(READ_WATCHES_S)
+        watches = self._watch_reader.latest
+        return None if watches is None else Demand(watches, self._telemetry.metrics.ingest.events_handled)
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics of the process; `refresh_gauges` brings those that are read on demand up to date."""
+        return self._telemetry.metrics
+
+    async def refresh_gauges(self) -> None:
+        """Takes a second or two at most, whatever the database does."""
+        await self._parts.refresh_gauges(self._telemetry.metrics, self._watch_reader)
+
     @asynccontextmanager
     async def _lifespan(self, _application: Starlette) -> AsyncIterator[None]:
-        """Loads the model in the background, while requests are served already."""
+        async with self.running():
+            yield
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keeps everything open inside the block. Loads the model in the background, while requests are served."""
         async with (
             self._sending_traces(),
             self._open_database(),
@@ -259,7 +294,7 @@ class Sidecar:
         if flaw is None:
             await self._serve(encoder, model)
         else:
-            self._readiness.mark_unfit(flaw)
+            self.readiness.mark_unfit(flaw)
             logger.error("%s", flaw)
             await self._closing.wait()
 
@@ -290,7 +325,7 @@ class Sidecar:
                     uses_tta=self._settings.enable_tta,
                     reranker=reranker,
                 )
-                self._readiness.mark_ready()
+                self.readiness.mark_ready()
                 async with background(self._announce(encoder), "announcement"):
                     await self._closing.wait()
 
@@ -409,6 +444,11 @@ class Sidecar:
         """The time until the stop is due, less a share of SHUTDOWN_TIMEOUT_S for what is closed afterwards."""
         left_s = self._stop_by - asyncio.get_running_loop().time()
         return max(left_s - reserved_share * self._settings.shutdown_timeout_s, 0)
+
+
+@asynccontextmanager
+async def _no_lifespan(_application: Starlette) -> AsyncIterator[None]:
+    yield
 
 
 def _image_loader(settings: Settings) -> ImageLoader:

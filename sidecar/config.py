@@ -25,15 +25,19 @@ from sidecar.spelling import find_misspelt
 
 __all__ = [
     "Settings",
+    "adopt_variables",
     "environment_without_secrets",
     "load_settings",
     "misspelt_variables",
     "own_temporary_directory",
+    "serve_bypasses_proxies",
     "service_files",
     "set_compiler_defaults",
     "set_openmp_defaults",
+    "set_ray_defaults",
     "settings_table",
     "variable_names",
+    "variables_for_replicas",
 ]
 
 _SECRET = re.compile(r"key|token|secret|passw|credential|dsn|_url$", re.IGNORECASE)
@@ -117,6 +121,32 @@ def own_temporary_directory(name: str) -> Path:
     found = directory.lstat()
     is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
     return directory if is_own else Path(tempfile.mkdtemp(prefix=f"{name}-"))
+
+
+def variables_for_replicas() -> dict[str, str]:
+    """The variables that a process started elsewhere on our behalf needs: our settings and libpq's, as they are set.
+
+    Without those that name an address of this process.
+    """
+    ours = {name for field_name in Settings.model_fields for name in variable_names(field_name)}
+    ours -= {"BIND_HOST", "BIND_PORT", "PORT"}
+    return {name: value for name, value in os.environ.items() if name in ours or name.startswith("PG")}
+
+
+def adopt_variables(variables: Mapping[str, str]) -> None:
+    """Sets the variables for this process. Those it has beside them stay."""
+    os.environ.update(variables)
+
+
+def set_ray_defaults() -> None:
+    """Ray reports its use to its makers unless told otherwise. A user's own values stay."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the future behaviour, of which it warns
+
+
+def serve_bypasses_proxies() -> bool:
+    """Whether Ray Serve has replicas listen themselves, so that they cannot tell where a request came from."""
+    return "1" in {os.environ.get("RAY_SERVE_ENABLE_HA_PROXY"), os.environ.get("RAY_SERVE_ENABLE_DIRECT_INGRESS")}
 
 
 def environment_without_secrets() -> dict[str, str]:

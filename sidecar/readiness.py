@@ -67,6 +67,11 @@ class Readiness:
             return State.TROUBLE
         return self._state
 
+    @property
+    def has_started(self) -> bool:
+        """Whether the start is over, with a model that is loaded or with a failure."""
+        return self._state is not State.LOADING
+
     def mark_ready(self) -> None:
         """The model is loaded and can be used."""
         self._enter(State.READY)

@@ -16,7 +16,7 @@ from sidecar.postgres.watch_reader import WatchReader
 from sidecar.readiness import Readiness, State
 from sidecar.telemetry.metrics.registry import Metrics
 
-_READ_WATCHES_S = 1.0  # a scrape waits no longer for the database
+READ_WATCHES_S = 1.0  # a scrape waits no longer for the database
 
 
 class RunningParts:
@@ -86,4 +86,4 @@ class RunningParts:
         if self.decoders is not None:
             metrics.decoders.set_processes(self.decoders.alive, self._settings.decode_processes)
         if watch_reader is not None:
-            await watch_reader.refresh(_READ_WATCHES_S)
+            await watch_reader.refresh(READ_WATCHES_S)

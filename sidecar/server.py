@@ -101,7 +101,7 @@ def serve(
     Once stopping, the process exits within SHUTDOWN_TIMEOUT_S even if this function hangs, or leaves threads that the
     interpreter waits for. With `clean_up`, that deadline covers this call only, and calls it before the exit.
     """
-    _require_keys_beyond_loopback(settings)
+    require_keys_beyond_loopback(settings)
     configure_logging(settings)
     for sentence in misspelt_variables():
         logger.warning("%s", sentence)
@@ -207,7 +207,7 @@ def _signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if handles_hangup else [])]
 
 
-def _require_keys_beyond_loopback(settings: Settings) -> None:
+def require_keys_beyond_loopback(settings: Settings) -> None:
     """Raises ConfigurationError. If a name changes its address later, sidecar.http.access denies the requests."""
     if settings.api_keys or settings.api_keys_file or settings.allow_anonymous:
         return

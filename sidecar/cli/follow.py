@@ -46,7 +46,7 @@ def follow_progress(open_operations: OpenDatabase, followed: Followed, *, as_jso
 
     Raises SchemaError if the work will never be done, because a watch is broken or denied.
     """
-    view: _Json | _Bars | _Lines = _Json() if as_json else _Bars() if is_for_people() else _Lines()
+    view = open_view(as_json=as_json)
     following = _Following(followed, view)
     try:
         while True:
@@ -69,7 +69,7 @@ def follow_progress(open_operations: OpenDatabase, followed: Followed, *, as_jso
 class _Following:
     """What has been read and told so far, over several connections."""
 
-    def __init__(self, followed: Followed, view: _Json | _Bars | _Lines) -> None:
+    def __init__(self, followed: Followed, view: View) -> None:
         self.has_read = False
         self._followed = followed
         self._view = view
@@ -238,6 +238,14 @@ class _Lines:
         is_new = self._printed.get(key) != values
         self._printed[key] = values
         return is_new
+
+
+def open_view(*, as_json: bool) -> View:
+    """Shows progress on stdout: as JSON, as bars on a terminal, else as lines. To be closed."""
+    return _Json() if as_json else _Bars() if is_for_people() else _Lines()
+
+
+View: TypeAlias = _Json | _Bars | _Lines
 
 
 def _describe_rate(watch: WatchStatus, rate: Rate) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import sidecar
+from sidecar.cli.backfill import backfill
 from sidecar.cli.bench import bench
 from sidecar.cli.command_groups import CommandGroups
 from sidecar.cli.control import pause, rate, reembed, resume
@@ -18,6 +19,7 @@ from sidecar.cli.errors import report_abort, report_error, report_usage_error, w
 from sidecar.cli.export import export
 from sidecar.cli.failures import failures, retry
 from sidecar.cli.plan import plan
+from sidecar.cli.ray import ray
 from sidecar.cli.schema import migrate, uninstall
 from sidecar.cli.search import search
 from sidecar.cli.serve import serve
@@ -28,9 +30,9 @@ from sidecar.cli.watch import unwatch, watch
 from sidecar.errors import SidecarError
 
 _GROUPS: Mapping[str, tuple[Callable[..., None], ...]] = {
-    "Set up": (demo, migrate, export, serve, uninstall),
+    "Set up": (demo, migrate, export, serve, ray, uninstall),
     "Choose what is embedded": (plan, bench, watch, unwatch),
-    "Use and control": (search, status, pause, resume, rate, reembed),
+    "Use and control": (search, status, backfill, pause, resume, rate, reembed),
     "Find and repair faults": (failures, retry, texts, verify, doctor),
 }
 

@@ -163,19 +163,20 @@ def _describe_failed(watch: WatchStatus) -> str | None:
     if not watch.failed:
         return None
     again = f", {watch.retrying:,} being tried again" if watch.retrying else ""
-    return f"{_count_of(watch.failed, 'row')}{again}: sidecar failures {_name_as_arguments(watch)}"
+    return f"{_count_of(watch.failed, 'row')}{again}: sidecar failures {name_as_arguments(watch)}"
 
 
 def _describe_texts(watch: WatchStatus, number: int, what: str, option: str) -> str | None:
     if not number:
         return None
     verb = "is" if number == 1 else "are"
-    return f"{_count_of(number, 'text')} {verb} {what}: sidecar texts {_name_as_arguments(watch)} {option}"
+    return f"{_count_of(number, 'text')} {verb} {what}: sidecar texts {name_as_arguments(watch)} {option}"
 
 
 def _count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _name_as_arguments(watch: WatchStatus) -> str:
+def name_as_arguments(watch: WatchStatus) -> str:
+    """The table and column of a watch as a command takes them."""
     return f"{quote(watch.relation)} --target {quote(watch.target)}"

@@ -1,10 +1,11 @@
-"""Reads the status of the watches for the metrics, when they are scraped, at a limited rate."""
+"""Reads the status of the watches for metrics and autoscaling, when it is wanted, at a limited rate."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from sidecar.errors import DatabaseError
@@ -20,9 +21,13 @@ MAX_SHARE = 0.1  # of the time that one connection may spend reading
 
 
 class WatchReader:
-    """Reads when `refresh` is called, in the task of `run`. Without scrapes the database is not queried."""
+    """Reads when `refresh` is called, in the task of `run`. Without scrapes the database is not queried.
+
+    `latest` is the last reading; None before the first one, and while the database cannot be read.
+    """
 
     def __init__(self, database: Database, metrics: WatchMetrics) -> None:
+        self.latest: Sequence[WatchStatus] | None = None
         self._database = database
         self._metrics = metrics
         self._wanted = asyncio.Event()
@@ -53,9 +58,11 @@ class WatchReader:
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
-                self._metrics.set_readings([_reading(status) for status in await read_status(self._database)])
+                self.latest = await read_status(self._database)
+                self._metrics.set_readings([_reading(status) for status in self.latest])
         except (DatabaseError, TimeoutError) as error:
             logger.debug("no reading of the watches for the metrics: %r", error)
+            self.latest = None
             self._metrics.set_database_down()
 
 

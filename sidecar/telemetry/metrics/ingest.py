@@ -16,6 +16,7 @@ from sidecar.telemetry.metrics.instruments import (
 )
 
 _MAX_REASONS = 32  # twice as many as there are
+_NOT_DONE = {"delayed", "given_back", "superseded"}
 
 # (outcome, reason) → number of events; the reason is empty if there is none.
 OutcomeCounts = Mapping[tuple[str, str], int]
@@ -24,10 +25,11 @@ OutcomeCounts = Mapping[tuple[str, str], int]
 class IngestMetrics:
     """Metrics of events and batches. Methods take whole batches: rows are too many for one call each.
 
-    The label `watch` is `schema.table.target`.
+    The label `watch` is `schema.table.target`. `events_handled` counts the rows that are done with.
     """
 
     def __init__(self, registry: CollectorRegistry, max_watches: int = MAX_WATCHES) -> None:
+        self.events_handled = 0
         self._watch = BoundedLabel(max_watches)
         self._reason = BoundedLabel(_MAX_REASONS)
         self._event_series: dict[str, set[tuple[str, str]]] = {}  # of _events, by watch
@@ -77,6 +79,7 @@ class IngestMetrics:
 
     def events_done(self, watch: str, outcomes: OutcomeCounts) -> None:
         watch = self._watch(watch)
+        self.events_handled += sum(count for (outcome, _), count in outcomes.items() if outcome not in _NOT_DONE)
         for (outcome, reason), count in outcomes.items():
             labels = outcome, self._reason(reason)
             self._event_series.setdefault(watch, set()).add(labels)

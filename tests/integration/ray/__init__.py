@@ -1,0 +1,1 @@
+"""Replicas and workers on a real cluster of Ray, which has several nodes on this machine."""
