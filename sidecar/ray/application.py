@@ -15,7 +15,7 @@ from sidecar.ray.options import RayOptions, read_options
 from sidecar.ray.replica import Replica
 
 NAME = "sidecar"
-_TRIES = 3  # to start a replica, before the deployment fails
+_TRIES = 2  # to start a replica, before the deployment fails
 _LOOK_BACK_S = 20.0  # replicas report every fifth of it
 # Of replicas: by default Serve would learn what they report every ten seconds only.
 _SERVE_VARIABLES = {"RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "4"}

@@ -16,7 +16,7 @@ from sidecar.telemetry.metrics.instruments import (
 )
 
 _MAX_REASONS = 32  # twice as many as there are
-_NOT_DONE = {"delayed", "given_back", "superseded"}
+_DONE = {"embedded", "empty", "failed"}  # not what was found unchanged, which costs next to nothing
 
 # (outcome, reason) → number of events; the reason is empty if there is none.
 OutcomeCounts = Mapping[tuple[str, str], int]
@@ -25,7 +25,7 @@ OutcomeCounts = Mapping[tuple[str, str], int]
 class IngestMetrics:
     """Metrics of events and batches. Methods take whole batches: rows are too many for one call each.
 
-    The label `watch` is `schema.table.target`. `events_handled` counts the rows that are done with.
+    The label `watch` is `schema.table.target`. `events_handled` counts rows of which something new was written.
     """
 
     def __init__(self, registry: CollectorRegistry, max_watches: int = MAX_WATCHES) -> None:
@@ -79,7 +79,7 @@ class IngestMetrics:
 
     def events_done(self, watch: str, outcomes: OutcomeCounts) -> None:
         watch = self._watch(watch)
-        self.events_handled += sum(count for (outcome, _), count in outcomes.items() if outcome not in _NOT_DONE)
+        self.events_handled += sum(count for (outcome, _), count in outcomes.items() if outcome in _DONE)
         for (outcome, reason), count in outcomes.items():
             labels = outcome, self._reason(reason)
             self._event_series.setdefault(watch, set()).add(labels)

@@ -22,8 +22,15 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     return True if "not ray" in config.option.markexpr else None
 
 
+@pytest.fixture
+def cluster(_cluster: LocalCluster) -> LocalCluster:
+    """With all its nodes, if a test before has removed one."""
+    _cluster.complete()
+    return _cluster
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[LocalCluster]:
+def _cluster() -> Iterator[LocalCluster]:
     from tests.integration.ray.local_cluster import LocalCluster
 
     directory = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # noqa: S108 - the paths of its sockets must be short

@@ -20,7 +20,8 @@ from sidecar.ray.deployment import Deployment
 from sidecar.ray.options import RayOptions
 from tests.waiting import wait_until
 
-_OBJECTS_BYTES = 80 * 1024 * 1024
+_NODES = 3
+_NODE = {"num_cpus": 4, "num_gpus": 1, "object_store_memory": 80 * 1024 * 1024}
 START_S = 60.0
 
 
@@ -37,13 +38,11 @@ class LocalCluster:
     @contextmanager
     def running(cls, directory: str, port: int) -> Iterator[LocalCluster]:
         set_ray_defaults()
-        node = {"num_cpus": 4, "num_gpus": 1, "object_store_memory": _OBJECTS_BYTES}
-        cluster = Cluster(
-            initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": directory}
-        )
+        head = {**_NODE, "include_dashboard": False, "temp_dir": directory}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
-            for _ in range(2):
-                cluster.add_node(**node)
+            for _ in range(_NODES - 1):
+                cluster.add_node(**_NODE)
             ray.init(address=cluster.address, log_to_driver=False, logging_level="WARNING")
             serve.start(http_options={"host": "127.0.0.1", "port": port})
             yield cls(cluster, port)
@@ -52,9 +51,10 @@ class LocalCluster:
             ray.shutdown()
             cluster.shutdown()
 
-    def add_node(self) -> None:
-        """One more, like the others."""
-        self._cluster.add_node(num_cpus=4, num_gpus=1, object_store_memory=_OBJECTS_BYTES)
+    def complete(self) -> None:
+        """Adds nodes until there are as many as at the start."""
+        while len(self._cluster.list_all_nodes()) < _NODES:
+            self._cluster.add_node(**_NODE)
 
     def remove_node_of(self, pid: int) -> bool:
         """Ends the node that runs the process, as if its machine had failed. False for the head, which stays."""
