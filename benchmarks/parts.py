@@ -22,6 +22,7 @@ from benchmarks.ingest.long_texts import measure_long_texts
 from benchmarks.ingest.many_watches import measure_many_watches
 from benchmarks.ingest.pgai_worker import measure_pgai
 from benchmarks.ingest.pipeline import measure_pipeline
+from benchmarks.ingest.ray_replicas import measure_ray
 from benchmarks.ingest.sidecars import measure_sidecars
 from benchmarks.ingest.takeover import measure_takeover
 from benchmarks.part import Group, Part, Run
@@ -51,6 +52,7 @@ PARTS: Sequence[Part] = (
     Part("watches", Group.LAG, lambda run: measure_many_watches(run.server, watches=300, inserts=60)),
     Part("index", Group.INGEST, measure_index_build),
     Part("sidecars", Group.INGEST, measure_sidecars),
+    Part("ray", Group.INGEST, measure_ray),
     Part("pgai", Group.INGEST, measure_pgai, by_default=False),
     Part("pipeline", Group.INGEST, lambda run: measure_pipeline(run.server, rows=4_000, rounds=run.rounds)),
     Part("texts", Group.INGEST, lambda run: measure_long_texts(run.server, rounds=run.rounds, queries=200)),

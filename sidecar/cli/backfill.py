@@ -94,7 +94,8 @@ def backfill(  # noqa: PLR0913 - one parameter for every option of the command
     if all(_is_done(watch) for watch in watches):
         _print_end(watches, {}, 0.0, as_json=as_json)
         return
-    run = _Run(database_url, table, target, as_json=as_json)
+    _refuse_blocked([watch for watch in watches if not _is_done(watch)])
+    run = BackfillRun(database_url, table, target, as_json=as_json)
     if not on_ray:
         from sidecar.backfill import LocalWorker
         from sidecar.telemetry.logs.configuration import configure_logging
@@ -125,7 +126,7 @@ def _load_settings(database_url: str | None) -> Settings:
     return settings.model_copy(update=quiet)
 
 
-class _Run:
+class BackfillRun:
     """Shows progress, and decides when to end."""
 
     def __init__(self, database_url: str | None, table: str | None, target: str | None, *, as_json: bool) -> None:
@@ -208,9 +209,9 @@ class _Progress:
         if counts != self._seen:
             self._seen, self._since_s = counts, now
         waited_s = now - self._since_s
+        _refuse_blocked(left)
         if waited_s >= _INTERVAL_S * 5 and all(watch.is_blocked for watch in left):
-            states = "; ".join(f"{watch.name} is {watch.state}" for watch in left)
-            raise BackfillEnded(f"rows are pending that cannot be embedded: {states}")
+            raise _blocked(left)
         if waited_s >= _PATIENCE_S:
             rows = sum(watch.pending or 0 for watch in left)
             hint = (
@@ -219,8 +220,19 @@ class _Progress:
             raise BackfillEnded(f"{rows:,} rows are pending, and none was done for {_PATIENCE_S:.0f} s.\n{hint}")
 
 
+def _refuse_blocked(left: Sequence[WatchStatus]) -> None:
+    """Raises BackfillEnded if no worker whatever could embed what is left."""
+    if all(watch.state == "paused" or watch.needs_repair for watch in left):
+        raise _blocked(left)
+
+
+def _blocked(left: Sequence[WatchStatus]) -> BackfillEnded:
+    states = "; ".join(f"{watch.name} is {watch.state}" for watch in left)
+    return BackfillEnded(f"rows are pending that cannot be embedded: {states}")
+
+
 @contextmanager
-def _closing(workers: Workers, run: _Run) -> Iterator[None]:
+def _closing(workers: Workers, run: BackfillRun) -> Iterator[None]:
     try:
         yield
     finally:

@@ -48,10 +48,11 @@ def ray(  # noqa: PLR0913 - one parameter for every option of the command
     detach: Annotated[bool, typer.Option("--detach", help="Deploy, and leave it to the cluster.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Run replicas of the service on Ray, as many as backlog, lag and requests need, until Ctrl-C.
+    """Run replicas of the service on a cluster of Ray, until Ctrl-C.
 
-    Each is a whole `sidecar serve` with its own GPU; Ray Serve does the HTTP. The settings are the environment
-    variables of this command. On a cluster with KubeRay: serve run sidecar.ray:app
+    There are as many as backlog, lag and requests call for. Each is a whole `sidecar serve` with its own GPU;
+    Ray Serve does the HTTP. The settings are the environment variables of this command. With KubeRay:
+    serve run sidecar.ray:app
 
     \b
     Examples:

@@ -57,4 +57,4 @@ def build(
         graceful_shutdown_wait_loop_s=min(0.5, settings.shutdown_timeout_s / 4),
         graceful_shutdown_timeout_s=2 * settings.shutdown_timeout_s,  # requests in flight, then what is behind them
     )
-    return deployment.bind(Environment.of_this_process(), options, load_encoder)
+    return deployment.bind(Environment.of_this_process(), options.of_replica(), load_encoder)

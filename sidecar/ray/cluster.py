@@ -6,12 +6,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 
 from sidecar.config import set_ray_defaults
 from sidecar.errors import SidecarError
 
+_QUIET_SERVE = {"RAY_SERVE_LOG_TO_STDERR": "0"}  # its own log is in Ray's files; the sidecars' goes to stderr
 _LOCAL_OBJECTS_BYTES = 200_000_000  # of a cluster that we start: what goes over Ray are requests, no data
 
 
@@ -43,22 +45,21 @@ def connected(address: str | None, *, shows_logs: bool) -> Iterator[Cluster]:
     """
     set_ray_defaults()
     logging.getLogger("ray.serve").setLevel("WARNING")
+    options: dict[str, Any] = {
+        "log_to_driver": shows_logs,
+        "logging_level": "WARNING",
+        "namespace": "sidecar",
+        "runtime_env": {"env_vars": _QUIET_SERVE},
+    }
     own = False
     try:
         try:
-            ray.init(address or "auto", log_to_driver=shows_logs, logging_level="WARNING", namespace="sidecar")
+            ray.init(address or "auto", **options)
         except ConnectionError:
             if address not in {None, "local"}:
                 raise
             own = True
-            ray.init(
-                "local",
-                log_to_driver=shows_logs,
-                logging_level="WARNING",
-                namespace="sidecar",
-                include_dashboard=False,
-                object_store_memory=_LOCAL_OBJECTS_BYTES,
-            )
+            ray.init("local", include_dashboard=False, object_store_memory=_LOCAL_OBJECTS_BYTES, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         hint = "HINT: ray status shows a cluster; ray start --head starts one; without --address one is started here."
         raise ClusterUnavailable(f"no cluster of Ray at {address or 'this machine'}: {error}\n{hint}") from error

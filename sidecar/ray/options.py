@@ -42,6 +42,11 @@ class RayOptions(BaseModel):
             raise ValueError(f"max_replicas ({self.max_replicas}) is less than min_replicas ({self.min_replicas})")
         return self
 
+    def of_replica(self) -> Self:
+        """These options as far as a replica needs them: Serve restarts replicas whose arguments change."""
+        keep = {"cpus_per_replica", "gpus_per_replica", "target_backlog_s", "target_lag_s"}
+        return type(self)(**self.model_dump(include=keep))
+
     def gpus(self, settings: Settings) -> float:
         """GPUs that Ray reserves for one process."""
         if self.gpus_per_replica is None:

@@ -6,12 +6,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-
 from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.ports import find_free_port
 
 if TYPE_CHECKING:
     from tests.integration.ray.local_cluster import LocalCluster
@@ -33,9 +30,9 @@ def cluster(_cluster: LocalCluster) -> LocalCluster:
 def _cluster() -> Iterator[LocalCluster]:
     from tests.integration.ray.local_cluster import LocalCluster
 
-    directory = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # noqa: S108 - the paths of its sockets must be short
+    directory = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     try:
-        with LocalCluster.running(directory, find_free_port()) as cluster:
+        with LocalCluster.running(directory) as cluster:
             yield cluster
     finally:
         shutil.rmtree(directory, ignore_errors=True)

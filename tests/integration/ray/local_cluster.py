@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -36,25 +38,29 @@ class LocalCluster:
 
     @classmethod
     @contextmanager
-    def running(cls, directory: str, port: int) -> Iterator[LocalCluster]:
+    def running(cls, directory: str) -> Iterator[LocalCluster]:
+        """`directory` is for Ray's files; its path must be short, as it is part of those of sockets."""
         set_ray_defaults()
-        head = {**_NODE, "include_dashboard": False, "temp_dir": directory}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        port = _find_port()
+        cluster = Cluster()
         try:
+            _add_node(cluster, include_dashboard=False, temp_dir=directory)
             for _ in range(_NODES - 1):
-                cluster.add_node(**_NODE)
+                _add_node(cluster)
             ray.init(address=cluster.address, log_to_driver=False, logging_level="WARNING")
             serve.start(http_options={"host": "127.0.0.1", "port": port})
             yield cls(cluster, port)
         finally:
+            started = psutil.Process().children(recursive=True)
             serve.shutdown()
             ray.shutdown()
             cluster.shutdown()
+            _end(started)
 
     def complete(self) -> None:
         """Adds nodes until there are as many as at the start."""
         while len(self._cluster.list_all_nodes()) < _NODES:
-            self._cluster.add_node(**_NODE)
+            _add_node(self._cluster)
 
     def remove_node_of(self, pid: int) -> bool:
         """Ends the node that runs the process, as if its machine had failed. False for the head, which stays."""
@@ -69,10 +75,11 @@ class LocalCluster:
     def deployed(self, load_encoder: LoadEncoder, **options: Any) -> Iterator[Application]:
         """The application inside the block, of the settings in the environment."""
         wanted = {"gpus_per_replica": 1, "cpus_per_replica": 1, "health_check_period_s": 0.5, **options}
-        deployment = Deployment(load_settings(), RayOptions(**wanted))
+        wanted_options = RayOptions(**wanted)
+        deployment = Deployment(load_settings(), wanted_options)
         try:
             deployment.start(load_encoder)
-            yield Application(deployment, self.url)
+            yield Application(deployment, wanted_options, self.url)
         finally:
             deployment.stop()
 
@@ -80,8 +87,9 @@ class LocalCluster:
 class Application:
     """The deployed application."""
 
-    def __init__(self, deployment: Deployment, url: str) -> None:
+    def __init__(self, deployment: Deployment, options: RayOptions, url: str) -> None:
         self._deployment = deployment
+        self._options = options
         self._url = url
 
     def replicas(self) -> dict[str, int]:
@@ -97,8 +105,44 @@ class Application:
             timeout_s,
         )
 
+    def scale(self, replicas: int, load_encoder: LoadEncoder) -> None:
+        """Exactly so many replicas from now on; those that run stay."""
+        options = self._options.model_copy(update={"min_replicas": replicas, "max_replicas": replicas})
+        Deployment(load_settings(), options).start(load_encoder)
+
     def embed(self, text: str) -> httpx.Response:
         return httpx.post(f"{self._url}/embed/text", json={"text": text}, timeout=30)
+
+
+def _add_node(cluster: Any, **options: Any) -> None:
+    """Adds a node. Ray gives it 30 s to start, which a loaded machine may exceed: twice more is tried."""
+    for _ in range(2):
+        with suppress(Exception):
+            cluster.add_node(**_NODE, **options)
+            return
+    cluster.add_node(**_NODE, **options)
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Ends those that still live: an agent of Ray may outlive its node, and a failed start leaves some."""
+    _, alive = psutil.wait_procs([each for each in processes if "ray" in _name(each)], timeout=2)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _name(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess):
+        return " ".join([process.name(), *process.cmdline()])
+    return ""
+
+
+def _find_port() -> int:
+    """A free port that no process of Ray is given before Serve listens on it: one that the system gives nobody."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def kill_actor(pid: int) -> None:

@@ -1,4 +1,4 @@
-"""How many replicas there should be: bounded, quick to grow, slow to shrink, and never for work that nothing comes of."""
+"""How many replicas there should be: within bounds, without flapping, and not for work that nothing comes of."""
 
 from __future__ import annotations
 
