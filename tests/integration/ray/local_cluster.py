@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from tests.waiting import wait_until
 
 _NODES = 3
 _NODE = {"num_cpus": 4, "num_gpus": 1, "object_store_memory": 80 * 1024 * 1024}
-START_S = 60.0
+START_S = 90.0
+_OF_RAY = re.compile("raylet|gcs_server|ray::|site-packages/ray/")
 
 
 class LocalCluster:
@@ -125,7 +127,7 @@ def _add_node(cluster: Any, **options: Any) -> None:
 
 def _end(processes: list[psutil.Process]) -> None:
     """Ends those that still live: an agent of Ray may outlive its node, and a failed start leaves some."""
-    _, alive = psutil.wait_procs([each for each in processes if "ray" in _name(each)], timeout=2)
+    _, alive = psutil.wait_procs([each for each in processes if _OF_RAY.search(_name(each))], timeout=2)
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()
