@@ -78,8 +78,9 @@ def backfill(  # noqa: PLR0913 - one parameter for every option of the command
 ) -> None:
     """Embed rows until none is pending, then end.
 
-    For a cron job, or a large table on a cluster. It can be stopped and run again at any time, beside running sidecars, too. With TABLE it ends once that is
-    done; its processes embed rows of other watches meanwhile. Rows that fail do not stop it.
+    For a cron job, or a large table on a cluster. It can be stopped and run again at any time, also beside running
+    sidecars. With TABLE it ends once that is done; its processes embed rows of other watches meanwhile. Rows that fail
+    do not stop it.
 
     Exit codes: 0 nothing is pending, 1 rows are pending that cannot be embedded now, 130 interrupted.
 
