@@ -159,7 +159,7 @@ def _nearness(settings: Settings) -> list[Figure]:
     """The least cosine between fast and exact vectors of the demo's model, which reads 112 pixels."""
     from sidecar.app import load_embedding_model
 
-    encoder = load_embedding_model(settings)
+    encoder = load_embedding_model(settings)[0]
     tta = ViewSettings.from_settings(settings, encoder.view_size)
     cosines = []
     for name in ("china.jpg", "flower.jpg"):

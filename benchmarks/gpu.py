@@ -33,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.figure import Figure, of_rounds
 from benchmarks.hardware import describe_hardware
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.devices import Devices
 from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings
 from sidecar.concurrency import background
@@ -364,7 +365,7 @@ def _time_pipeline(way: Way, plan: Plan) -> tuple[list[float], int]:
 async def _run_pipeline(encoder: AnyEncoder, plan: Plan) -> tuple[list[float], int]:
     settings = plan.settings.model_copy(update={"enable_tta": True})
     pool = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size, encoder.framing))
-    batcher = Batcher(encoder, BatchSettings.from_settings(settings))
+    batcher = Batcher(Devices([encoder]), BatchSettings.from_settings(settings))
     jpegs = [_draw_jpeg(number) for number in range(8)]
     places = asyncio.Semaphore(4 * settings.decode_processes)
 

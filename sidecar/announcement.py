@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sidecar.batching.encoder import Encoder
+from sidecar.batching.devices import Devices
 from sidecar.config import Settings
 from sidecar.errors import DatabaseError, DatabaseUnavailable, SchemaError, WatchChanged
 from sidecar.postgres.address import read_address
@@ -34,8 +34,9 @@ class Fact:
         logger.info("%s", self.text, extra={"fields": self.fields})
 
 
-def model_fact(settings: Settings, encoder: Encoder) -> Fact:
-    """Model and device, and what runs the model unless it is PyTorch."""
+def model_fact(settings: Settings, devices: Devices) -> Fact:
+    """Model and devices, and what runs the model unless it is PyTorch."""
+    encoder = devices.encoder
     fields: dict[str, object] = {
         "event": "model",
         "model": encoder.model_id,
@@ -47,6 +48,10 @@ def model_fact(settings: Settings, encoder: Encoder) -> Fact:
     if isinstance(encoder, DeviceFacts):
         fields |= {"device": encoder.device_name, "precision": encoder.precision}
         text = f"{text}, on {_describe_device(encoder.device_name)} in {encoder.precision}"
+    if len(devices) > 1:
+        names = [device.name for device in devices]
+        fields["devices"] = names
+        text = f"{text}, {len(names)} devices ({', '.join(names)})"
     if settings.encoder_backend != "torch":
         text = f"{text}, run by {settings.encoder_backend} from {settings.export_dir}"
     return Fact(text, fields)

@@ -24,15 +24,16 @@ from starlette.applications import Starlette
 
 from sidecar.announcement import database_fact, model_fact
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.device_health import DeviceCall, DeviceHealth, HealthLimits
+from sidecar.batching.device_health import DeviceCall, HealthLimits
+from sidecar.batching.devices import Device, Devices
 from sidecar.batching.embedder import Embedder
-from sidecar.batching.encoder import Encoder, PairScorer, framing_of
+from sidecar.batching.encoder import Encoder, PairScorer, ScorerCopies, framing_of
 from sidecar.batching.lanes import BatchSettings
 from sidecar.batching.reranker import LazyScorer, Reranker
 from sidecar.concurrency import background, in_daemon_thread
 from sidecar.config import Settings, load_settings, misspelt_variables, set_compiler_defaults, set_openmp_defaults
 from sidecar.error_lines import write_error
-from sidecar.errors import ConfigurationError, ModelError, SidecarError
+from sidecar.errors import ConfigurationError, DeviceError, ModelError, SidecarError
 from sidecar.http.access import Access
 from sidecar.http.application import HttpSetup, make_http_application
 from sidecar.http.cohere.endpoints import CohereEndpoints
@@ -73,7 +74,8 @@ from sidecar.telemetry.telemetry import Telemetry, open_traces
 
 logger = logging.getLogger(__name__)
 
-LoadEncoder: TypeAlias = Callable[[Settings], Encoder]
+# One encoder, or one for each device: copies of one model.
+LoadEncoder: TypeAlias = Callable[[Settings], Encoder | Sequence[Encoder]]
 LoadScorer: TypeAlias = Callable[[Settings, DeviceCall], PairScorer]
 
 _QUIET_LOADING_S = 5.0
@@ -86,18 +88,18 @@ _CLOSING_SHARE = 0.2  # of SHUTDOWN_TIMEOUT_S, kept for what is closed after ing
 _TRACES_SHARE = 0.1  # of SHUTDOWN_TIMEOUT_S, at most, for the last traces
 
 
-def load_embedding_model(settings: Settings) -> Encoder:
-    """Loads the model that the settings name. Blocks. Imports torch only when called: that takes seconds."""
+def load_embedding_model(settings: Settings) -> Sequence[Encoder]:
+    """The model that the settings name, on each device. Blocks. Imports torch only when called: that takes seconds."""
     set_openmp_defaults()
     if settings.device_compile == "on":
         set_compiler_defaults()
-    from sidecar.model.loading import load_encoder
+    from sidecar.model.loading import load_encoders
 
-    return load_encoder(settings)
+    return load_encoders(settings)
 
 
 def load_reranking_model(settings: Settings, device_call: DeviceCall) -> PairScorer:
-    """Loads the cross-encoder that the settings name. Blocks. Imports torch and sentence-transformers when called."""
+    """The cross-encoder that the settings name, on their first device. Blocks. Imports sentence-transformers."""
     set_openmp_defaults()
     from sidecar.model.reranker.loading import load_cross_encoder
 
@@ -146,6 +148,11 @@ class Demand:
     rows_done: int
 
 
+def device_settings(settings: Settings, device: Device) -> Settings:
+    """The settings for a model on that device alone."""
+    return settings.model_copy(update={"cuda_device": device.name}) if device.name.startswith("cuda:") else settings
+
+
 class Sidecar:
     """The parts of the process and their lifecycle. `on_failure` has to stop the server.
 
@@ -172,10 +179,10 @@ class Sidecar:
         self._keys = KeyRing(settings.api_keys, settings.api_keys_file)
         self._objectives = Objectives(settings)
         self._telemetry = make_telemetry(settings, self._objectives)
-        self._device_health = DeviceHealth(HealthLimits.from_settings(settings))
-        self.readiness = Readiness(lambda: self._device_health.trouble)
+        self._devices: Devices | None = None  # until the model is loaded
+        self.readiness = Readiness(lambda: None if self._devices is None else self._devices.trouble)
         self._outage = Outage()
-        self._parts = RunningParts(settings, self.readiness, self._device_health, self._outage)
+        self._parts = RunningParts(settings, self.readiness, self._outage)
         url = settings.database_url
         pool = (settings.listen_database_url, settings.database_pool_size, self._outage)
         self._database = Database(url, *pool) if url else None
@@ -285,24 +292,26 @@ class Sidecar:
     async def _run(self) -> None:
         """Loads and tests the model, then serves it until the process stops."""
         async with background(self._tell_of_loading(), "loading-message"):
-            encoder = await in_daemon_thread("model-loading", self._load)
-        self._device_health.limits = device_limits(self._settings, encoder)
-        flaw = await self._device_health.guard(in_daemon_thread("self-test", partial(self._test, encoder)))
+            encoders = await in_daemon_thread("model-loading", self._load)
+        encoder = encoders[0]
+        devices = self._devices = self._parts.devices = Devices(encoders, device_limits(self._settings, encoder))
+        flaw = await self._test_all(devices)
         model = ModelInfo(encoder.model_id, encoder.fingerprint, encoder.dimensions)
         self._parts.model = model
-        self._telemetry.metrics.device.set_model(model.id, model.fingerprint, model.dim, encoder)
+        by_name = {device.name: device.encoder for device in devices}
+        self._telemetry.metrics.device.set_model(model.id, model.fingerprint, model.dim, by_name)
         if flaw is None:
-            await self._serve(encoder, model)
+            await self._serve(devices, model)
         else:
             self.readiness.mark_unfit(flaw)
             logger.error("%s", flaw)
             await self._closing.wait()
 
-    async def _serve(self, encoder: Encoder, model: ModelInfo) -> None:
+    async def _serve(self, devices: Devices, model: ModelInfo) -> None:
         """Opens everything that needs the model, and keeps it open until the process stops."""
+        encoder = devices.encoder
         async with self._open_decoders(encoder) as decoders:
-            settings = BatchSettings.from_settings(self._settings)
-            batcher = Batcher(encoder, settings, self._telemetry, self._device_health)
+            batcher = Batcher(devices, BatchSettings.from_settings(self._settings), self._telemetry)
             embedder = Embedder(
                 encoder,
                 batcher,
@@ -326,15 +335,16 @@ class Sidecar:
                     reranker=reranker,
                 )
                 self.readiness.mark_ready()
-                async with background(self._announce(encoder), "announcement"):
+                async with background(self._announce(devices), "announcement"):
                     await self._closing.wait()
 
-    def _load(self) -> Encoder:
-        """Raises ConfigurationError, and ModelError with a hint. Blocks."""
+    def _load(self) -> Sequence[Encoder]:
+        """One encoder or more. Raises ConfigurationError, and ModelError with a hint. Blocks."""
         if self._settings.encoder_backend == "torch" and self._settings.export_dir is not None:
             logger.warning("EXPORT_DIR is set, but ENCODER_BACKEND is torch: PyTorch runs the model, not the export.")
         try:
-            return self._load_encoder(self._settings)
+            loaded = self._load_encoder(self._settings)
+            return loaded if isinstance(loaded, Sequence) else [loaded]
         except ModelError as error:
             if "\nHINT: " in str(error):
                 raise
@@ -345,17 +355,34 @@ class Sidecar:
         await asyncio.sleep(_QUIET_LOADING_S)
         logger.info("Loading %s; until that is done, /readyz answers 503.", self._settings.vision_model_id)
 
-    async def _announce(self, encoder: Encoder) -> None:
+    async def _announce(self, devices: Devices) -> None:
         database = await database_fact(self._settings, self._database)
-        for fact in (model_fact(self._settings, encoder), database):
+        for fact in (model_fact(self._settings, devices), database):
             fact.log()
         self._on_ready()
 
-    def _test(self, encoder: Encoder) -> str | None:
-        """Why the model must not be used, None if it passed its self-test. Blocks."""
+    async def _test_all(self, devices: Devices) -> str | None:
+        """Why the model must not be used, None if it passed its self-test on one device at least.
+
+        The devices on which it did not are lost. Raises what the device raised if there is only one, or all failed.
+        """
+        tests = [device.health.guard(in_daemon_thread("self-test", partial(self._test, device))) for device in devices]
+        outcomes = await asyncio.gather(*tests, return_exceptions=True)
+        failed = [(device, outcome) for device, outcome in zip(devices, outcomes, strict=True) if outcome is not None]
+        if len(failed) == len(devices) or any(not isinstance(outcome, str | DeviceError) for _, outcome in failed):
+            for _, outcome in failed:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+            return str(failed[0][1])
+        for device, outcome in failed:
+            device.health.record_loss(str(outcome))
+        return None
+
+    def _test(self, device: Device) -> str | None:
+        """Why the model must not be used on a device, None if it passed its self-test. Blocks."""
         try:
-            with self._device_health.call("the model's self-test"):
-                run_self_test(encoder, find_golden(self._settings.vision_model_id, self._settings.export_dir))
+            with device.health.call("the model's self-test"):
+                run_self_test(device.encoder, find_golden(self._settings.vision_model_id, self._settings.export_dir))
         except ModelError as error:
             return f"The model failed its self-test: {error}"
         return None
@@ -409,7 +436,7 @@ class Sidecar:
         if self._settings.rerank == "off":
             yield None
             return
-        load = partial(self._load_scorer, self._settings, self._device_health.call)
+        load = partial(self._load_scorers, batcher.devices)
         self._scorer = scorer = LazyScorer(lambda: in_daemon_thread("rerank-model-loading", load))
         if self._settings.rerank == "start":
             scorer.start()
@@ -417,6 +444,16 @@ class Sidecar:
             yield Reranker(self._settings.rerank_model_id, scorer, batcher)
         finally:
             await scorer.close()
+
+    def _load_scorers(self, devices: Devices) -> PairScorer:
+        """The cross-encoder, with a copy on each device that works, so that any of them scores pairs. Blocks."""
+        if len(devices) == 1:
+            return self._load_scorer(self._settings, devices[0].health.call)
+        copies = [
+            (device.encoder, self._load_scorer(device_settings(self._settings, device), device.health.call))
+            for device in devices.working or devices
+        ]
+        return ScorerCopies(copies)
 
     @asynccontextmanager
     async def _ingesting(self, embedder: Embedder, encoder: Encoder) -> AsyncIterator[None]:

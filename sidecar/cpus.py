@@ -1,4 +1,6 @@
-"""The CPUs that this process may use: those of its affinity, as far as the quota of its control group goes.
+"""The CPUs that this process may use, and its NVIDIA GPUs.
+
+CPUs are those of its affinity, as far as the quota of its control group goes.
 
 A container limited to two CPUs of a host with 64 sees all 64 in `os.cpu_count()` and in its affinity; threads for each
 of them would use up its quota early in every period, and then all stand still.
@@ -24,6 +26,14 @@ def count_cpus_of_quota(root: Path = Path("/")) -> int | None:
     """`count_cpus` if a quota makes it less than the affinity; None if not. Libraries know the affinity only."""
     cpus = count_cpus(root)
     return cpus if cpus < _count_affinity() else None
+
+
+def count_gpus(root: Path = Path("/")) -> int:
+    """NVIDIA GPUs whose device files are here; a container has those of its own. 0 if there are none.
+
+    Asks no library, which would take seconds to load: good enough to choose sizes by.
+    """
+    return sum(path.name.removeprefix("nvidia").isdigit() for path in (root / "dev").glob("nvidia[0-9]*"))
 
 
 def _count_affinity() -> int:

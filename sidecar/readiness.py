@@ -3,11 +3,11 @@
 LOADING     serving already: /livez answers, /readyz and the embedding endpoints say 503 `model_loading`
 READY       queries are embedded; with DATABASE_URL and INGEST=1, rows too
 UNFIT       the model is loaded but failed its self-test: /readyz stays at 503 with the reason, the process lives
-TROUBLE     the device fails or hangs (sidecar/batching/device_health.py): /readyz and the embedding endpoints say
-            503 `device_failed` with the reason. It recovers, and that leads back to the state before, or is given
-            up: FAILED
+TROUBLE     no device works, all fail or hang (sidecar/batching/device_health.py): /readyz and the embedding endpoints
+            say 503 `device_failed` with the reason. One recovers, and that leads back to the state before, or all are
+            given up: FAILED. While one of several works the state is READY, and /readyz names those that are out
 STOPPING    asked to: ingest claims no more and finishes or gives back what it has; requests in flight are answered
-FAILED      the model cannot be loaded, the device was given up, or a task died: /readyz says so, and the process
+FAILED      the model cannot be loaded, all devices were given up, or a task died: /readyz says so, and the process
             ends, with an exit code that is not 0
 """
 
@@ -54,7 +54,7 @@ class NotReady(SidecarError):
 
 
 class Readiness:
-    """The state of the process. `read_trouble` returns what is wrong with the device, None while it works."""
+    """The state of the process. `read_trouble` returns what is wrong with the devices, None while one works."""
 
     def __init__(self, read_trouble: Callable[[], str | None]) -> None:
         self._read_trouble = read_trouble

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from sidecar.batching.device_health import DeviceHealth
+from sidecar.batching.devices import Devices, DeviceState
 from sidecar.batching.job import Lane
 from sidecar.batching.lane_queue import LaneDepth
 from sidecar.config import Settings
@@ -26,15 +26,13 @@ class RunningParts:
     self-test shows as `model`, but `models` stays None.
     """
 
-    def __init__(
-        self, settings: Settings, readiness: Readiness, device_health: DeviceHealth, outage: Outage | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, readiness: Readiness, outage: Outage | None = None) -> None:
         self.model: ModelInfo | None = None
         self.models: Models | None = None
         self.decoders: DecoderPool | None = None
+        self.devices: Devices | None = None
         self._settings = settings
         self._readiness = readiness
-        self._device_health = device_health
         self._outage = outage or Outage()
 
     @property
@@ -53,6 +51,10 @@ class RunningParts:
     @property
     def lanes(self) -> Mapping[str, LaneDepth]:
         return {} if self.models is None else {lane.value: self.models.lane_depth(lane) for lane in Lane}
+
+    @property
+    def device_states(self) -> Sequence[DeviceState]:
+        return [] if self.devices is None else self.devices.states
 
     @property
     def ingest(self) -> str:
@@ -78,7 +80,10 @@ class RunningParts:
     async def refresh_gauges(self, metrics: Metrics, watch_reader: WatchReader | None) -> None:
         """Sets all gauges that are read on demand. Takes a second or two at most, whatever the database does."""
         metrics.process.ready.set(self._readiness.error() is None)
-        metrics.device.trouble.set(self._device_health.trouble is not None)
+        states = self.device_states
+        metrics.device.trouble.set(bool(states) and all(state.trouble for state in states))
+        for state in states:
+            metrics.device.working.labels(state.device).set(state.trouble is None)
         for lane, depth in self.lanes.items():
             metrics.lanes.set_depth(lane, **asdict(depth))
         if self.models is not None:

@@ -13,12 +13,13 @@ from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sidecar.api_keys import is_valid_key, parse_variable
-from sidecar.cpus import count_cpus
+from sidecar.cpus import count_cpus, count_gpus
 from sidecar.database_url import check_database_url, without_driver
 from sidecar.errors import ConfigurationError
 
 MIB = 1024 * 1024
 _MAX_SHARES = 0.9
+_MAX_DECODE_PROCESSES = 128
 _MAX_TILES = 8  # of a panorama; five crops are cut from each, at each factor
 _HEADER = re.compile(r"""[A-Za-z0-9!#$%&'*+.^_`|~-]+ *= *[^\x00-\x1f\x7f-\uffff",;\\]*""")
 _KEYS = "keys of 16 to 512 characters, each with its scopes before it if not all are meant: embed+search:KEY"
@@ -41,8 +42,8 @@ def _without_hub_prefix(model_id: str) -> str:
     return model_id.strip().removeprefix("hf-hub:")
 
 
-def choose_decode_processes(cpus: int, *, has_gpu: bool) -> int:
-    """As many as there are CPUs, of which one is left to the event loop beside a GPU, and as a device can use.
+def choose_decode_processes(cpus: int, *, has_gpu: bool, gpus: int = 1) -> int:
+    """As many as there are CPUs, of which one is left to the event loop beside a GPU, and as the devices can use.
 
     A GPU that encodes 640 views a second needs 80 pictures of eight views, or 640 of one: eight CPUs for pictures of 12
     megapixels with eight views. Two at least, so that a query's picture need not wait for one of a backfill.
@@ -50,12 +51,14 @@ def choose_decode_processes(cpus: int, *, has_gpu: bool) -> int:
     On a CPU they compete with the model. Two of them on two cores with the demo's model, instead of one: 1.5 times the
     pictures of 12 megapixels, 0.8 times those of 1.2; a third gained nothing.
     """
-    return min(max(cpus - 1, 2), 16) if has_gpu else min(max(cpus, 2), 9)
+    return min(max(cpus - 1, 2), 16 * gpus, _MAX_DECODE_PROCESSES) if has_gpu else min(max(cpus, 2), 9)
 
 
 def _count_decode_processes(values: Mapping[str, Any]) -> int:
     # An invalid REQUIRE_CUDA is missing.
-    return choose_decode_processes(count_cpus(), has_gpu=values.get("require_cuda", True))
+    named = (values.get("cuda_device") or "cuda").split(",")
+    gpus = count_gpus() if named == ["all"] else len(named)
+    return choose_decode_processes(count_cpus(), has_gpu=values.get("require_cuda", True), gpus=max(gpus, 1))
 
 
 class Settings(BaseSettings):
@@ -103,9 +106,11 @@ class Settings(BaseSettings):
     matmul_precision: Literal["highest", "high", "medium"] = "high"
     """Precision of float32 products on the GPU; `medium` is a little faster and less exact."""
     cuda_device: str | None = Field(
-        default=None, pattern=r"^cuda(:\d+)?$", json_schema_extra={"allowed": "cuda, or cuda:0, cuda:1 and so on"}
+        default=None,
+        pattern=r"^(all|cuda|cuda:\d+(\s*,\s*cuda:\d+)*)$",
+        json_schema_extra={"allowed": "cuda:0, cuda:1 and so on, or several of them, separated by commas; all; cuda"},
     )
-    """The GPU to use. Unset: the first."""
+    """The GPUs to use, each with a copy of the model: `cuda:0,cuda:2`, or `all` of this machine. Unset: the first."""
     device_graphs: Literal["auto", "off"] = "auto"
     """CUDA graphs for texts and for up to 8 crops: less time to start kernels. `off` saves the GPU's memory."""
     device_attention: Literal["auto", "off"] = "auto"
@@ -193,8 +198,8 @@ class Settings(BaseSettings):
     """`fast` reduces large pictures while decoding them. `exact`: the pixels of open_clip's own transform."""
     decode_timeout_s: float = Field(default=10.0, ge=0.1, le=300)
     """Longest time to decode one picture."""
-    decode_processes: int = Field(default_factory=_count_decode_processes, ge=1, le=128)
-    """Processes that decode pictures. Unset: with `REQUIRE_CUDA` one less than CPUs, 2 to 16; else as many, 2 to 9."""
+    decode_processes: int = Field(default_factory=_count_decode_processes, ge=1, le=_MAX_DECODE_PROCESSES)
+    """Processes that decode pictures. Unset: with `REQUIRE_CUDA` one less than CPUs, up to 16 a GPU; else up to 9."""
     decode_memory_bytes: int = Field(default=2048 * MIB, ge=256 * MIB, le=65_536 * MIB)
     """Address space of a decoding process."""
 
@@ -399,6 +404,7 @@ class Settings(BaseSettings):
     def _check_together(self) -> Self:
         if problems := [
             *self._crop_problems(),
+            *self._device_problems(),
             *self._export_problems(),
             *self._alias_problems(),
             *self._lease_problems(),
@@ -408,6 +414,17 @@ class Settings(BaseSettings):
         ]:
             raise ConfigurationError(problems)
         return self
+
+    @property
+    def cuda_devices(self) -> tuple[str, ...]:
+        """What CUDA_DEVICE names: GPUs such as `cuda:0`, or `all` alone. `cuda:0` if unset."""
+        names = (self.cuda_device or "cuda:0").split(",")
+        return tuple("cuda:0" if name.strip() == "cuda" else name.strip() for name in names)
+
+    def _device_problems(self) -> Iterator[str]:
+        names = self.cuda_devices
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield f"CUDA_DEVICE='{self.cuda_device}': {name} is named twice; a GPU holds one copy of the model"
 
     def _export_problems(self) -> Iterator[str]:
         if self.encoder_backend != "torch" and self.export_dir is None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.devices import Devices
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings
@@ -34,7 +35,7 @@ async def open_pipeline(model: Path, views: Mapping[str, Any]) -> AsyncIterator[
     encoder = load_encoder(settings)
     decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size))
     await decoders.start()
-    batcher = Batcher(encoder, BatchSettings.from_settings(settings))
+    batcher = Batcher(Devices([encoder]), BatchSettings.from_settings(settings))
     try:
         async with background(batcher.run(), "batcher"):
             yield Embedder(encoder, batcher, decoders, ingest_decodes=settings.decode_processes)

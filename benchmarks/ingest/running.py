@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pydantic import SecretStr
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.devices import Devices
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, framing_of
 from sidecar.batching.lanes import BatchSettings
@@ -27,7 +28,7 @@ async def running_ingest(url: str, encoder: Encoder) -> AsyncIterator[Embedder]:
     """
     settings = Settings(database_url=SecretStr(url))
     decoders = DecoderPool(DecoderSettings.from_settings(settings, encoder.view_size, framing_of(encoder)))
-    batcher = Batcher(encoder, BatchSettings.from_settings(settings))
+    batcher = Batcher(Devices([encoder]), BatchSettings.from_settings(settings))
     await decoders.start()
     embedder = Embedder(encoder, batcher, decoders, ingest_decodes=settings.decode_processes)
     ingest = Ingest(settings, embedder, encoder)

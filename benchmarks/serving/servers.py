@@ -96,7 +96,7 @@ def _make_encoder(options: dict[str, Any], settings: Settings) -> Encoder:
 def _load_model(settings: Settings) -> Encoder:
     from sidecar.app import load_embedding_model
 
-    return load_embedding_model(settings)
+    return load_embedding_model(settings)[0]
 
 
 def main() -> int:

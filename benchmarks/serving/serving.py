@@ -61,7 +61,7 @@ async def measure_with_model(server: Server, scale: Scale) -> list[Figure]:
     """Everything with the demo's model on the CPU, without targets."""
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(Path(directory), None, pinned=False)
-        model = load_embedding_model(Settings(vision_model_id="demo", require_cuda=False))
+        model = load_embedding_model(Settings(vision_model_id="demo", require_cuda=False))[0]
         figures = await _measure_requests(bench, scale, model, server)
         figures += await measure_overload(bench, model, scale.overload)
     return _with_details(figures)

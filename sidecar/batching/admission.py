@@ -34,16 +34,17 @@ class Admission:
     """
 
     def __init__(
-        self, queues: LaneQueues, changed: threading.Condition, device: DeviceThread, telemetry: Telemetry
+        self, queues: LaneQueues, changed: threading.Condition, threads: Sequence[DeviceThread], telemetry: Telemetry
     ) -> None:
         self._queues = queues
         self._changed = changed
-        self._device = device
+        self._threads = threads
         self._telemetry = telemetry
         self._rates = LaneRates()
         self._turns = {lane: asyncio.Lock() for lane in Lane}  # held by the job that is unblocked next
         self._blocked_jobs = 0
         self._capacity_freed = asyncio.Event()
+        self._last_end_s = 0.0  # of a micro-batch on any device
 
     @property
     def has_blocked_jobs(self) -> bool:
@@ -100,7 +101,7 @@ class Admission:
         self._blocked_jobs += 1
         try:
             async with self._turns[job.lane]:
-                while queue.shortfall(job.waiting) and not self._device.closed:
+                while queue.shortfall(job.waiting) and not self._closed:
                     self._capacity_freed.clear()
                     await self._capacity_freed.wait()
         finally:
@@ -108,11 +109,13 @@ class Admission:
             queue.blocked -= job.waiting
 
     def drop(self, job: Job) -> None:
-        """Removes a job whose caller was cancelled before the device had taken all of it."""
+        """Removes what no device has taken yet of a job whose caller was cancelled, if anything."""
         waited_s = time.monotonic() - job.enqueued_s if job.enqueued_s else None
-        self._telemetry.job_dropped(job.lane.value, job.waiting, waited_s)
         with self._changed:
-            self._queues.drop(job)
+            waiting = job.waiting
+            was_queued = self._queues.drop(job)
+        if waiting or was_queued:
+            self._telemetry.job_dropped(job.lane.value, waiting, waited_s)
         self._capacity_freed.set()
 
     def rejection(self, lane: Lane, shortfall: int, message: str) -> Overloaded:
@@ -126,7 +129,9 @@ class Admission:
 
     def record(self, finished: FinishedBatch) -> None:
         """Updates the rates at which lanes drain."""
-        self._rates.add(finished.batch, finished.duration_s)
+        began_s = max(finished.began_s, self._last_end_s)
+        self._last_end_s = max(finished.ended_s, self._last_end_s)
+        self._rates.add(finished.batch, self._last_end_s - began_s)
 
     def _reject_if_short(self, lane: Lane, items: int, ahead: int) -> None:
         if lane.is_of_rows:
@@ -146,10 +151,16 @@ class Admission:
             self._raise_if_closed()
             job.enqueued_s = time.monotonic()
             self._queues.push(job)
-            self._changed.notify()
+            # All: the one that is woken might not take it, because it gathers queries or is in trouble.
+            self._changed.notify_all()
+
+    @property
+    def _closed(self) -> bool:
+        """Whether no device takes jobs any more."""
+        return all(thread.closed for thread in self._threads)
 
     def _raise_if_closed(self) -> None:
-        if self._device.closed:
+        if self._closed:
             raise DeviceError("The batcher has stopped; the process is shutting down.")
 
 
@@ -187,13 +198,17 @@ class Reservation:
 
 
 class LaneRates:
-    """How fast items of each lane and kind leave while some wait, including the time of other lanes in between."""
+    """How fast items of each lane and kind leave while some wait, including the time of other lanes in between.
+
+    By the clock, not by device time: two devices are twice as fast as one.
+    """
 
     def __init__(self) -> None:
         self._rates: dict[tuple[Lane, Kind], DrainRate] = {}
         self._elapsed_s: dict[tuple[Lane, Kind], float] = {}  # since it last had items in a micro-batch
 
     def add(self, batch: MicroBatch, duration_s: float) -> None:
+        """`duration_s`: since the batch began, or since the one before ended on another device if that was later."""
         self._elapsed_s = {key: self._elapsed_s.get(key, 0.0) + duration_s for key in batch.waiting}
         for lane in Lane:
             if items := batch.items_of(lane):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import NoReturn, Self, TypeAlias, TypeVar
@@ -73,7 +73,7 @@ class _Call:
 
 
 class DeviceHealth:
-    """State of the device. Every call to it, in whatever thread, is recorded here; readiness depends on it.
+    """State of a device. Every call to it, in whatever thread, is recorded here; readiness depends on it.
 
         WORKS   the last call succeeded, or too few failed to tell.
         FAILS   `max_failures` micro-batches of one kind failed in a row, and then a known input of that kind as well:
@@ -85,10 +85,17 @@ class DeviceHealth:
     In all but WORKS, `trouble` has the reason. After `recovery_s` without WORKS, or one second of LOST, the device is
     given up: `guard` raises. Running out of memory is a failure only if nothing at all of a micro-batch fitted, and
     then not even the known text.
+
+    With several devices `name` is in the log lines, and `others` names those that work now: as long as there are any,
+    the process goes on without this one (devices.py).
     """
 
-    def __init__(self, limits: HealthLimits | None = None) -> None:
+    def __init__(
+        self, limits: HealthLimits | None = None, name: str = "", others: Callable[[], Sequence[str]] = tuple
+    ) -> None:
         self.limits = limits or HealthLimits()
+        self._name = name
+        self._others = others
         self._lock = threading.Lock()
         self._calls: list[_Call] = []
         self._failures = dict.fromkeys(Kind, 0)
@@ -103,6 +110,23 @@ class DeviceHealth:
         """Why the device cannot be relied upon; None while it works."""
         with self._lock:
             return self._trouble()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a call takes longer than `timeout_s`."""
+        with self._lock:
+            return self._hanging() is not None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether trouble has lasted for too long. Without other devices that work, the process ends."""
+        with self._lock:
+            return self._trouble() is not None and self._trouble_s >= self._patience_s()
+
+    def describe(self) -> str:
+        """The trouble, with the device's name if there are several; empty while it works."""
+        trouble = self.trouble
+        return f"{self._name}: {trouble}" if trouble and self._name else trouble or ""
 
     @contextmanager
     def call(self, what: str) -> Iterator[None]:
@@ -160,24 +184,12 @@ class DeviceHealth:
 
     async def guard(self, work: Awaitable[Result]) -> Result:
         """The result of `work`. Once the device is given up, cancels `work` and raises DeviceLost."""
-        working = asyncio.ensure_future(work)
-        try:
-            async with background(self._watch(), "device-health") as watching:
-                await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
-                if watching.done():
-                    watching.result()
-                return working.result()
-        finally:
-            working.cancel()
+        return await guard_devices([self], work)
 
-    async def _watch(self) -> NoReturn:
-        while True:
-            interval_s = min(_CHECK_INTERVAL_S, self.limits.timeout_s / 10)
-            began_s = time.monotonic()
-            await asyncio.sleep(interval_s)
-            self._advance(min(time.monotonic() - began_s, 2 * interval_s))
-            self._report()
-            self._raise_if_given_up()
+    def advance(self, elapsed_s: float) -> None:
+        """Counts time that has passed, and logs the state if it changed."""
+        self._advance(elapsed_s)
+        self._report()
 
     def _advance(self, elapsed_s: float) -> None:
         with self._lock:
@@ -185,25 +197,24 @@ class DeviceHealth:
                 call.running_s += elapsed_s
             self._trouble_s = self._trouble_s + elapsed_s if self._trouble() else 0.0
 
-    def _raise_if_given_up(self) -> None:
-        with self._lock:
-            trouble = self._trouble()
-            if trouble is None or self._trouble_s < self._patience_s():
-                return
-        raise DeviceLost(f"{trouble}; the process exits so that another one can start afresh")
-
     def _report(self) -> None:
         """Logs the state if it changed."""
         with self._lock:
             trouble = self._trouble() or ""
             changed, self._reported = trouble != self._reported, trouble
-            patience_s = self._patience_s()
+            patience_s, is_lost = self._patience_s(), bool(self._lost)
+        prefix = f"{self._name}: " if self._name else ""
         if changed and trouble:
+            if others := self._others():
+                then = "Only a restart brings it back." if is_lost else "It takes part again once it recovers."
+                logger.error("%s%s. The process goes on with %s. %s", prefix, trouble, ", ".join(others), then)
+                return
             logger.error(
-                "%s. Not ready from now on; unless it recovers, the process exits in %g s.", trouble, patience_s
+                "%s%s. Not ready from now on; unless it recovers, the process exits in %g s.",
+                *(prefix, trouble, patience_s),
             )
         elif changed:
-            logger.warning("The device is working again.")
+            logger.warning("%sThe device is working again.", prefix)
 
     def _patience_s(self) -> float:
         """How long trouble lasts before the device is given up."""
@@ -220,6 +231,41 @@ class DeviceHealth:
 
     def _hanging(self) -> _Call | None:
         return next((call for call in self._calls if call.running_s >= self.limits.timeout_s), None)
+
+
+async def guard_devices(
+    healths: Sequence[DeviceHealth], work: Awaitable[Result], on_check: Callable[[], object] = lambda: None
+) -> Result:
+    """The result of `work`. Once all devices are given up, cancels `work` and raises DeviceLost.
+
+    `on_check` is called several times a second, after their states have been brought up to date.
+    """
+    working = asyncio.ensure_future(work)
+    try:
+        async with background(_watch(healths, on_check), "device-health") as watching:
+            await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+            return working.result()
+    finally:
+        working.cancel()
+
+
+async def _watch(healths: Sequence[DeviceHealth], on_check: Callable[[], object]) -> NoReturn:
+    while True:
+        interval_s = min(_CHECK_INTERVAL_S, *(health.limits.timeout_s / 10 for health in healths))
+        began_s = time.monotonic()
+        await asyncio.sleep(interval_s)
+        elapsed_s = min(time.monotonic() - began_s, 2 * interval_s)
+        for health in healths:
+            health.advance(elapsed_s)
+        on_check()
+        if all(health.given_up for health in healths):
+            raise DeviceLost(f"{_describe(healths)}; the process exits so that another one can start afresh")
+
+
+def _describe(healths: Sequence[DeviceHealth]) -> str:
+    return "; ".join(health.describe() for health in healths)
 
 
 def known_input(encoder: Encoder, kind: Kind) -> Inputs:

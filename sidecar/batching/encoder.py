@@ -62,7 +62,7 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 class Encoder(Protocol):
-    """An embedding model. `encode_*` are called by one thread only; `prepare_texts` may be called by any thread."""
+    """An embedding model on a device. `encode_*` are called by one thread only; `prepare_texts` by any thread."""
 
     @property
     def model_id(self) -> str: ...
@@ -138,7 +138,7 @@ class PreparedPair:
 
 
 class PairScorer(Protocol):
-    """A cross-encoder. `score_pairs` is called by the device thread only; `prepare_pairs` by any thread."""
+    """A cross-encoder. `score_pairs` is called by its device's thread only; `prepare_pairs` by any thread."""
 
     @property
     def model_id(self) -> str: ...
@@ -158,3 +158,33 @@ class PairScorer(Protocol):
         Raises DeviceError, DeviceOutOfMemory, DeviceLost.
         """
         ...
+
+
+class ScorerCopies:
+    """Copies of one cross-encoder, each on the device of an encoder. Satisfies PairScorer."""
+
+    def __init__(self, copies: Sequence[tuple[Encoder, PairScorer]]) -> None:
+        """At least one. Pairs for a device that has none are scored by the first."""
+        self._first = copies[0][1]
+        self._copies = {id(encoder): scorer for encoder, scorer in copies}
+
+    @property
+    def model_id(self) -> str:
+        return self._first.model_id
+
+    def prepare_pairs(
+        self, query: str, documents: Sequence[str], max_document_tokens: int | None = None
+    ) -> list[PreparedPair]:
+        return self._first.prepare_pairs(query, documents, max_document_tokens)
+
+    def score_pairs(self, pairs: Sequence[PreparedPair]) -> NDArray[np.float32]:
+        return self._first.score_pairs(pairs)
+
+    def beside(self, encoder: Encoder) -> PairScorer:
+        """The copy on the encoder's device."""
+        return self._copies.get(id(encoder), self._first)
+
+
+def scorer_beside(encoder: Encoder, scorer: PairScorer) -> PairScorer:
+    """What scores pairs on the encoder's device: a copy, if there are several."""
+    return scorer.beside(encoder) if isinstance(scorer, ScorerCopies) else scorer

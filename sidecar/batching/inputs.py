@@ -11,7 +11,7 @@ from typing import ClassVar, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.batching.encoder import Encoder, PairScorer, PreparedPair, PreparedText
+from sidecar.batching.encoder import Encoder, PairScorer, PreparedPair, PreparedText, scorer_beside
 
 _TOKENS_PER_VIEW = 64  # what SigLIP reads of a text
 _MAX_LENGTH_ERROR = 1e-3
@@ -131,8 +131,9 @@ class PairInputs(Inputs):
     def group(self) -> Hashable:
         return self.kind, id(self._scorer)
 
-    def encode(self, _encoder: Encoder, items: Sequence[Item]) -> NDArray[np.float32]:
-        return self._scorer.score_pairs([cast("PairInputs", inputs).pairs[index] for inputs, index in items])
+    def encode(self, encoder: Encoder, items: Sequence[Item]) -> NDArray[np.float32]:
+        scorer = scorer_beside(encoder, self._scorer)
+        return scorer.score_pairs([cast("PairInputs", inputs).pairs[index] for inputs, index in items])
 
     def row_shape(self, _encoder: Encoder) -> tuple[int, ...]:
         return ()

@@ -55,7 +55,7 @@ class Job:
         self.trace = trace
         self.enqueued_s = 0.0
         self.taken = 0
-        self._rows: list[NDArray[np.float32]] = []
+        self._rows: dict[int, NDArray[np.float32]] = {}  # by the index of their first item
 
     @property
     def kind(self) -> Kind:
@@ -66,14 +66,14 @@ class Job:
         """Number of items not yet taken by the device."""
         return len(self.inputs) - self.taken
 
-    def add_rows(self, rows: NDArray[np.float32]) -> None:
-        """Appends the results of the next items; the last ones complete the answer.
+    def add_rows(self, start: int, rows: NDArray[np.float32]) -> None:
+        """Adds the results of the items from `start` on; the last to come completes the answer.
 
-        A single thread takes items in order, so their results come back in that order.
+        Items are taken in order, but devices end in any order: the rows are put together by index.
         """
-        self._rows.append(rows)
-        if not self.answer.done() and sum(map(len, self._rows)) == len(self.inputs):
-            self.answer.set_result(np.concatenate(self._rows))
+        self._rows[start] = rows
+        if not self.answer.done() and sum(map(len, self._rows.values())) == len(self.inputs):
+            self.answer.set_result(np.concatenate([self._rows[index] for index in sorted(self._rows)]))
 
     def fail(self, error: Exception) -> None:
         """Sets the answer to `error`, unless it is set already or the caller was cancelled."""

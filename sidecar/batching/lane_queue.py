@@ -11,7 +11,7 @@ from sidecar.batching.job import Job, JobSlice
 
 @dataclass(frozen=True, slots=True)
 class LaneDepth:
-    """What a lane holds, in items. `reserved`: still being prepared; `running`: in the micro-batch on the device."""
+    """What a lane holds, in items. `reserved`: still being prepared; `running`: in micro-batches on the devices."""
 
     waiting: int
     reserved: int
@@ -41,6 +41,7 @@ class LaneQueue:
         self._jobs: dict[Job, None] = {}
         self._waiting_by_kind = dict.fromkeys(Kind, 0)
         self._led: list[Kind] = []  # the kind that led the latest micro-batch is last
+        self._jobs_begun = dict.fromkeys(Kind, 0)
 
     @property
     def ahead_of_new(self) -> int:
@@ -72,6 +73,14 @@ class LaneQueue:
         """Number of waiting jobs of a kind."""
         return sum(job.kind is kind for job in self._jobs)
 
+    def items_of(self, kind: Kind) -> int:
+        """Number of waiting items of a kind."""
+        return self._waiting_by_kind[kind]
+
+    def jobs_begun(self, kind: Kind) -> int:
+        """Number of jobs of a kind of which a device has taken the first item, since the start."""
+        return self._jobs_begun[kind]
+
     def next_job(self) -> Job:
         """The oldest job of the kind whose turn it is; its group is that of the lane's next micro-batch."""
         oldest = next(iter(self._jobs))
@@ -93,6 +102,7 @@ class LaneQueue:
         slices = [JobSlice(job, start, job.taken) for job, start in starts.items() if job.taken > start]
         for part in slices:
             self._count(part.job.kind, -len(part))
+            self._jobs_begun[part.job.kind] += part.start == 0
             if not part.job.waiting:
                 del self._jobs[part.job]
         return slices

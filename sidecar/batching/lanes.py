@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sidecar.batching.job import Job, Lane
+from sidecar.batching.inputs import Kind
+from sidecar.batching.job import Job, JobSlice, Lane
 from sidecar.batching.lane_queue import BatchBudget, LaneQueue
 from sidecar.batching.micro_batch import MicroBatch
 from sidecar.batching.scheduling import LaneScheduler
@@ -45,10 +47,18 @@ class BatchSettings:
         )
 
 
-class LaneQueues:
-    """One queue per lane. Not thread-safe: the batcher holds its lock around every call."""
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """A slice that failed on a device, to be tried once more on another."""
 
-    def __init__(self, settings: BatchSettings) -> None:
+    part: JobSlice
+    failed_on: int
+
+
+class LaneQueues:
+    """One queue per lane, for all devices. Not thread-safe: the batcher holds its lock around every call."""
+
+    def __init__(self, settings: BatchSettings, devices: int = 1) -> None:
         self._lanes: Mapping[Lane, LaneQueue] = {
             Lane.QUERY: LaneQueue(settings.query_queue_views, in_order=False),
             Lane.RERANK: LaneQueue(settings.rerank_queue_pairs, in_order=False),
@@ -58,7 +68,10 @@ class LaneQueues:
         self._scheduler = LaneScheduler(
             {Lane.RERANK: settings.rerank_min_share, Lane.INGEST: settings.ingest_min_share},
             settings.backfill_min_share,
+            devices,
         )
+        self._retries: list[_Retry] = []
+        self.idle_devices = 0
 
     def __getitem__(self, lane: Lane) -> LaneQueue:
         return self._lanes[lane]
@@ -67,8 +80,45 @@ class LaneQueues:
         self._lanes[job.lane].push(job)
 
     def drop(self, job: Job) -> bool:
-        """Removes the items of a job that the device has not taken; False if there are none."""
-        return self._lanes[job.lane].drop(job)
+        """Removes the items of a job that no device has taken, and its retries; False if there are none."""
+        kept = [retry for retry in self._retries if retry.part.job is not job]
+        has_retries, self._retries = len(kept) < len(self._retries), kept
+        return self._lanes[job.lane].drop(job) or has_retries
+
+    def waiting(self, lane: Lane) -> int:
+        """Number of items that wait for a device."""
+        return self._lanes[lane].waiting + sum(len(each.part) for each in self._retries if each.part.job.lane is lane)
+
+    def items_of(self, kind: Kind) -> int:
+        """Number of items of a kind that wait, in all lanes."""
+        return sum(queue.items_of(kind) for queue in self._lanes.values())
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Counts a device that waits, because nothing else does."""
+        self.idle_devices += 1
+        try:
+            yield
+        finally:
+            self.idle_devices -= 1
+
+    def retry(self, part: JobSlice, failed_on: int) -> None:
+        """Has a slice that failed on the device of that number tried once more, before what waits in the lanes."""
+        self._retries.append(_Retry(part, failed_on))
+        self._retries.sort(key=lambda retry: retry.part.job.lane.rank)
+
+    def take_retry(self, may_take: Callable[[int], bool]) -> MicroBatch | None:
+        """The next slice to be retried, alone: an input on which devices fail then fails no other job.
+
+        `may_take` is called with the number of the device on which the slice failed.
+        """
+        retry = next((retry for retry in self._retries if may_take(retry.failed_on)), None)
+        if retry is None:
+            return None
+        self._retries.remove(retry)
+        lane = retry.part.job.lane
+        waiting = self._waiting() | {(lane, retry.part.job.kind)}
+        return self._begin(MicroBatch([retry.part], lane, waiting, is_retry=True))
 
     def others_wait(self, lane: Lane) -> bool:
         """Whether any other lane has items."""
@@ -81,7 +131,7 @@ class LaneQueues:
 
     def take(self, leader: Lane, size: int) -> MicroBatch:
         """Takes items of the leading lane's next group; other lanes, in order, fill what is left of `size`."""
-        waiting = frozenset((lane, kind) for lane, queue in self._lanes.items() for kind in queue.kinds())
+        waiting = self._waiting()
         job = self._lanes[leader].next_job()
         budget = BatchBudget(size)
         slices = self._lanes[leader].take(job.inputs.group, budget)
@@ -89,8 +139,15 @@ class LaneQueues:
         for lane, queue in self._lanes.items():
             if lane is not leader:
                 slices += queue.take(job.inputs.group, budget)
-        return MicroBatch(slices, leader, waiting)
+        return self._begin(MicroBatch(slices, leader, waiting))
 
     def charge(self, batch: MicroBatch, duration_s: float) -> None:
         """Accounts for the device time of a finished micro-batch."""
         self._scheduler.charge(batch, duration_s)
+
+    def _waiting(self) -> frozenset[tuple[Lane, Kind]]:
+        return frozenset((lane, kind) for lane, queue in self._lanes.items() for kind in queue.kinds())
+
+    def _begin(self, batch: MicroBatch) -> MicroBatch:
+        self._scheduler.begin(batch)
+        return batch

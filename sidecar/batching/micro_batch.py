@@ -27,11 +27,13 @@ class MicroBatch:
     """Parts of jobs that are encoded in one call: at least one, none empty, all of one group and of different jobs.
 
     `leader` is the lane that chose the group; `waiting`: the lanes and kinds that had items just before it was taken.
+    `is_retry`: a slice that failed on another device.
     """
 
     slices: Sequence[JobSlice]
     leader: Lane
     waiting: frozenset[tuple[Lane, Kind]]
+    is_retry: bool = False
 
     @property
     def kind(self) -> Kind:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import sidecar
+from sidecar.batching.devices import DeviceState
 from sidecar.batching.lane_queue import LaneDepth
 from sidecar.errors import DatabaseError, DatabaseUnavailable
 from sidecar.http.body_models import AnswerModel
@@ -44,6 +45,11 @@ class ProcessStatus(Protocol):
         ...
 
     @property
+    def device_states(self) -> Sequence[DeviceState]:
+        """Of all devices; empty until the model is loaded."""
+        ...
+
+    @property
     def lanes(self) -> Mapping[str, LaneDepth]:
         """By name of the lane; empty until the model is loaded."""
         ...
@@ -65,6 +71,10 @@ class LiveAnswer(AnswerModel):
 
 class ReadyAnswer(AnswerModel):
     status: Literal["ready"] = "ready"
+    devices_out: Mapping[str, str] | None = Field(
+        default=None,
+        description="The devices that do not work while others do, each with the reason. Absent while all work.",
+    )
 
 
 class HealthAnswer(AnswerModel):
@@ -85,6 +95,9 @@ class StatusAnswer(AnswerModel):
     status: str = Field(description="`ready`, or the reason why not.")
     version: str
     model: ModelInfo | None = Field(description="Null until the model is loaded.")
+    devices: Sequence[DeviceState] = Field(
+        description="Each with what is wrong with it, null while it works. Empty until the model is loaded."
+    )
     lanes: Mapping[str, LaneDepth] = Field(description="By name; empty until the model is loaded.")
     ingest: str = Field(
         description="`running`, `starting`, `waiting for the database`, `stopping`, `ending` or `off: …`."
@@ -150,7 +163,7 @@ class HealthEndpoints:
     async def readyz(self, _request: Request) -> Response:
         """200 if queries can be embedded. Otherwise raises NotReady, which is answered with 503."""
         self._readiness.check()
-        return JsonResponse(ReadyAnswer())
+        return JsonResponse(ReadyAnswer(devices_out=self._devices_out() or None).model_dump(exclude_none=True))
 
     async def status(self, _request: Request) -> Response:
         """Always 200, with what is known: `watches` is null while the database cannot be read."""
@@ -161,6 +174,7 @@ class HealthEndpoints:
                 status=self._readiness_text(),
                 version=sidecar.__version__,
                 model=self._process.model,
+                devices=[DeviceState(each.device, each.trouble and redact(each.trouble)) for each in self._states],
                 lanes=self._process.lanes,
                 ingest=self._process.ingest,
                 rerank=redact(self._process.rerank),
@@ -184,6 +198,14 @@ class HealthEndpoints:
         errors: tuple[int, ...] = (),
     ) -> Operation:
         return Operation("GET", path, endpoint, summary, scope, response, deadline=False, errors=errors)
+
+    @property
+    def _states(self) -> Sequence[DeviceState]:
+        return self._process.device_states
+
+    def _devices_out(self) -> dict[str, str]:
+        """By name, without secrets: /readyz needs no key."""
+        return {each.device: redact(each.trouble) for each in self._states if each.trouble is not None}
 
     def _readiness_text(self) -> str:
         """`ready`, or the reason why not, without secrets: /healthz needs no key."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -47,54 +48,86 @@ class ComputeDevice:
         return _DTYPES[self.precision]
 
     @property
+    def id(self) -> str:
+        """`cuda:0`, `cpu` or `mps`."""
+        return str(self.device)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Makes a GPU the current one of this thread: what is allocated, compiled or recorded then belongs to it."""
+        if self.device.type != "cuda":
+            yield
+            return
+        with torch.cuda.device(self.device):
+            yield
+
+    @property
     def name(self) -> str:
         """Name for display: the GPU's product name, else `cpu` or `mps`."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
 
-def choose_device(settings: Settings) -> ComputeDevice:
-    """A CUDA GPU if there is one; otherwise, with `REQUIRE_CUDA=0`, MPS or the CPU.
+def choose_devices(settings: Settings) -> list[ComputeDevice]:
+    """The CUDA GPUs that the settings name, if there is any; otherwise, with `REQUIRE_CUDA=0`, MPS or the CPU.
 
-    Cheap, so that a wrong setting is reported before the model is loaded. Raises ConfigurationError.
+    All compute in the same precision. Cheap, so that a wrong setting is reported before the model is loaded. Raises
+    ConfigurationError.
     """
-    device = _choose_hardware(settings)
-    chosen = _choose_precision(settings.model_precision, device)
-    return ComputeDevice(device, chosen, settings.model_precision is None and _is_cpu_for_bf16(device))
+    devices = _choose_hardware(settings)
+    chosen = _choose_precision(settings.model_precision, devices)
+    prefers_bf16 = settings.model_precision is None and _is_cpu_for_bf16(devices[0])
+    return [ComputeDevice(device, chosen, prefers_bf16) for device in devices]
+
+
+def choose_device(settings: Settings) -> ComputeDevice:
+    """The first of `choose_devices`."""
+    return choose_devices(settings)[0]
 
 
 def _is_cpu_for_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def _choose_hardware(settings: Settings) -> torch.device:
+def _choose_hardware(settings: Settings) -> list[torch.device]:
     if torch.cuda.is_available():
-        return _choose_gpu(settings.cuda_device)
+        return [torch.device(name) for name in choose_gpus(settings, torch.cuda.device_count())]
     if settings.require_cuda:
         raise ConfigurationError([_NO_CUDA])
     device = torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if settings.cuda_device is not None:
         logger.warning("CUDA_DEVICE=%s is ignored: PyTorch finds no CUDA GPU, using %s", settings.cuda_device, device)
-    return device
+    return [device]
 
 
-def _choose_gpu(wanted: str | None) -> torch.device:
-    """The GPU that CUDA_DEVICE names, the first one if unset. Raises ConfigurationError if there is no such GPU."""
-    device = torch.device(wanted or "cuda:0")
-    count = torch.cuda.device_count()
-    index = device.index or 0
-    if index >= count:
-        allowed = ", ".join(f"cuda:{number}" for number in range(count))
-        raise ConfigurationError([f"CUDA_DEVICE={wanted!r}: there is no such GPU; allowed: {allowed}"])
-    return torch.device("cuda", index)
+def choose_gpus(settings: Settings, count: int) -> list[str]:
+    """The names of the GPUs that CUDA_DEVICE names, of the `count` that there are; the first one if unset.
+
+    Raises ConfigurationError if there is no such GPU.
+    """
+    present = [f"cuda:{number}" for number in range(count)]
+    if settings.cuda_devices == ("all",):
+        return present
+    if missing := [name for name in settings.cuda_devices if name not in present]:
+        problem = f"CUDA_DEVICE={settings.cuda_device!r}: there is no {' and no '.join(missing)} here"
+        raise ConfigurationError([f"{problem}; allowed: {', '.join(present)}{', all' if count > 1 else ''}"])
+    return list(settings.cuda_devices)
 
 
-def _choose_precision(wanted: Precision | None, device: torch.device) -> Precision:
-    """If unset, bf16 on a GPU that computes it natively, else fp32, which `for_model` may change on a CPU."""
+def _choose_precision(wanted: Precision | None, devices: Sequence[torch.device]) -> Precision:
+    """If unset, bf16 on GPUs that all compute it natively, else fp32, which `for_model` may change on a CPU."""
+    device = devices[0]
+    without_bf16 = [device for device in devices if not computes_bf16(device)] if wanted != "fp32" else []
     if wanted is None:
-        return "bf16" if device.type == "cuda" and computes_bf16(device) else "fp32"
-    if wanted == "bf16" and not computes_bf16(device):
+        if 0 < len(without_bf16) < len(devices):
+            logger.warning(
+                "CUDA_DEVICE: %s does not compute bf16 natively, so all GPUs compute in fp32, which is slower; "
+                "MODEL_PRECISION=fp16 is another choice",
+                " and ".join(map(str, without_bf16)),
+            )
+        return "bf16" if device.type == "cuda" and not without_bf16 else "fp32"
+    if wanted == "bf16" and without_bf16:
         fallback: Precision = "fp32" if device.type == "cpu" else "fp16"
-        logger.warning("MODEL_PRECISION=bf16: %s does not compute bf16 natively, using %s", device, fallback)
+        logger.warning("MODEL_PRECISION=bf16: %s does not compute bf16 natively, using %s", without_bf16[0], fallback)
         return fallback
     if wanted == "fp16" and device.type == "cpu":
         logger.warning("MODEL_PRECISION=fp16: slower than fp32 on a CPU and no more exact, using fp32")

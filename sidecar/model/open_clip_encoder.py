@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
@@ -45,6 +46,7 @@ class OpenClipEncoder(IdentifiedEncoder):
         super().__init__(identity)
         self._towers = towers
         self._tokenizer = tokenizer
+        self._preprocessing = preprocessing
         self._compute = compute
         # Scaled, as pixels are 0 … 255 here: it saves one multiplication per pixel.
         self._mean = 255.0 * torch.tensor(preprocessing.mean, device=compute.device).view(1, 3, 1, 1)
@@ -52,11 +54,27 @@ class OpenClipEncoder(IdentifiedEncoder):
         self._text_tower: Tower = self._compute_text_vectors
         self._view_tower: Tower = self._compute_view_vectors
 
+    def copy_to(self, compute: ComputeDevice) -> OpenClipEncoder:
+        """The same model on another device, in the same precision. To be made before `accelerate`.
+
+        Weights go from device to device, and never a second time through this machine's memory.
+        """
+        memo: dict[int, object] = {}
+        if isinstance(self._towers, torch.nn.Module):
+            for parameter in self._towers.parameters():
+                moved = torch.nn.Parameter(_move(parameter.data, compute), requires_grad=parameter.requires_grad)
+                memo[id(parameter)] = moved
+            memo |= {id(buffer): _move(buffer, compute) for buffer in self._towers.buffers()}
+        towers = copy.deepcopy(self._towers, memo)
+        if isinstance(towers, torch.nn.Module):
+            towers = towers.to(compute.device)  # what is neither a parameter nor a buffer
+        return OpenClipEncoder(towers, self._tokenizer, self._preprocessing, self._identity, compute)
+
     def accelerate(self, accelerate: Accelerate) -> None:
         """Replaces both towers by faster forms of them. Blocks for seconds, or minutes. Raises DeviceLost."""
         token_ids = np.stack([text.token_ids for text in self._tokenizer.prepare(SELF_TEST_TEXTS)])
         views = draw_probe_views(self.view_size)
-        with torch.inference_mode():
+        with self._compute.current(), torch.inference_mode():
             self._text_tower = accelerate(self._text_tower, self._to_device(token_ids), "texts")
             self._view_tower = accelerate(self._view_tower, self._to_device(views), "pictures")
 
@@ -68,6 +86,10 @@ class OpenClipEncoder(IdentifiedEncoder):
     @property
     def device_name(self) -> str:
         return self._compute.name
+
+    @property
+    def device_id(self) -> str:
+        return self._compute.id
 
     def device_memory(self) -> Mapping[str, int]:
         """Memory in bytes by state; empty if the device does not report it. Thread-safe."""
@@ -119,7 +141,7 @@ class OpenClipEncoder(IdentifiedEncoder):
     def _run(self, tower: Tower, inputs: NDArray[np.generic]) -> NDArray[np.float32]:
         """Raises DeviceError, DeviceOutOfMemory, DeviceLost."""
         try:
-            with torch.inference_mode():
+            with self._compute.current(), torch.inference_mode():
                 vectors: NDArray[np.float32] = tower(self._to_device(inputs)).cpu().numpy()
         except DEVICE_FAULTS as error:
             raise translate_fault(error) from error
@@ -127,6 +149,11 @@ class OpenClipEncoder(IdentifiedEncoder):
 
     def _no_vectors(self) -> NDArray[np.float32]:
         return np.empty((0, self.dimensions), dtype=np.float32)
+
+
+def _move(tensor: torch.Tensor, compute: ComputeDevice) -> torch.Tensor:
+    """A copy on the device, also if the tensor is there already. Keeps the layout in memory."""
+    return tensor.detach().to(compute.device, copy=True)
 
 
 def _to_unit_length(features: torch.Tensor) -> torch.Tensor:

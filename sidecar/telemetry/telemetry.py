@@ -99,6 +99,7 @@ class Telemetry:
         device.not_finite.inc(report.kind, report.without_result)
         if report.error is not None:
             device.errors.inc(report.kind)
+        device.record_use(report.device, report.duration_s, report.retried)
         self.traces.micro_batch_done(report)
 
     def query_cache_looked_up(self, hits: int, misses: int) -> None:

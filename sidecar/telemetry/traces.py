@@ -84,7 +84,7 @@ class MicroBatchReport:
     """A micro-batch that has ended. `kind`: text, picture or pair. `encoded_units`: without duplicates.
 
     `error`: the class of the exception if the device failed. `ended_s` is of time.monotonic; None: just now.
-    `without_result`: units whose numbers were not finite.
+    `without_result`: units whose numbers were not finite. `retried`: slices that another device tries again.
     """
 
     kind: str
@@ -94,6 +94,8 @@ class MicroBatchReport:
     error: str | None = None
     ended_s: float | None = None
     without_result: int = 0
+    device: str = ""
+    retried: int = 0
 
     @property
     def units(self) -> int:

@@ -15,7 +15,7 @@ from tests.scrape import read_registry
 def test_the_metrics_name_the_model_its_device_and_its_precision(tiny_encoder: OpenClipEncoder) -> None:
     assert isinstance(tiny_encoder, DeviceFacts)
     encoder, metrics = tiny_encoder, Metrics()
-    metrics.device.set_model(encoder.model_id, encoder.fingerprint, encoder.dimensions, encoder)
+    metrics.device.set_model(encoder.model_id, encoder.fingerprint, encoder.dimensions, {"cuda:0": encoder})
     page = read_registry(metrics.registry)
     labels = {"model": encoder.model_id, "fingerprint": encoder.fingerprint, "precision": "fp32", "device": "cpu"}
     assert page.value("sidecar_model_info", **labels, dimensions=str(encoder.dimensions)) == 1

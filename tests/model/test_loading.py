@@ -253,7 +253,7 @@ def test_the_matmul_precision_is_set(tiny_model: Path) -> None:
 def test_the_log_says_what_was_loaded(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "sidecar.model"):
         encoder = load_encoder(settings_for(tiny_model))
-    where = f"{encoder.device_name} in {encoder.precision}"
+    where = f"cpu ({encoder.device_name}) in {encoder.precision}"
     assert f"Loaded {encoder.model_id} as {encoder.fingerprint} on {where}" in caplog.text
 
 

@@ -109,7 +109,7 @@ def test_a_bad_port_is_reported_under_the_name_that_was_set() -> None:
         ("MULTI_SCALE_FACTORS", "nan", "1 to 8 numbers from 0.1 to 8, separated by commas"),
         ("PANORAMA_MAX_RATIO", "1", "a number above 1 and up to 100"),
         ("PANORAMA_MAX_RATIO", "nan", "a number above 1 and up to 100"),
-        ("CUDA_DEVICE", "0", "cuda, or cuda:0, cuda:1 and so on"),
+        ("CUDA_DEVICE", "0", "cuda:0, cuda:1 and so on, or several of them, separated by commas; all; cuda"),
         ("LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
         ("LOG_FORMAT", "yaml", "json, or a format of Python's logging, such as %(levelname)s %(message)s"),
         ("LOG_FORMAT", "%(nobody)s", "json, or a format of Python's logging, such as %(levelname)s %(message)s"),

@@ -51,6 +51,11 @@ class ExportedEncoder(IdentifiedEncoder):
     def device_name(self) -> str:
         return self._graphs.device_name
 
+    @property
+    def device_id(self) -> str:
+        """`cuda:0` or `cpu`: the runtimes know no other name."""
+        return self._graphs.device_name
+
     def device_memory(self) -> Mapping[str, int]:
         """Empty: the runtimes do not report it."""
         return {}

@@ -6,8 +6,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+import torch
+
 from sidecar.config import Settings
+from sidecar.cpus import count_gpus
 from sidecar.errors import ConfigurationError, ModelError
+from sidecar.model.device import choose_gpus
 from sidecar.model.exports.directory import ExportDirectory, ExportManifest
 from sidecar.model.exports.encoder import ExportedEncoder, LoadedGraphs
 from sidecar.model.exports.onnx_runtime import open_onnx_graphs
@@ -24,6 +28,24 @@ _BACKENDS: Mapping[str, _OpenGraphs] = {
     "tensorrt": open_onnx_graphs,
     "openvino": open_openvino_graphs,
 }
+
+
+def load_exported_encoders(settings: Settings) -> list[ExportedEncoder]:
+    """As `load_exported_encoder`, one for each GPU that the settings name, or one for the CPU.
+
+    One after another: a runtime holds the weights in this machine's memory only until they are on its GPU.
+    """
+    if settings.cuda_device is None:
+        return [load_exported_encoder(settings)]
+    names = settings.cuda_devices
+    if names == ("all",) or torch.cuda.is_available():
+        count = torch.cuda.device_count() if torch.cuda.is_available() else count_gpus()
+        names = tuple(choose_gpus(settings, count)) if count else ("cuda:0",)
+    first = load_exported_encoder(settings.model_copy(update={"cuda_device": names[0]}))
+    if not first.device_id.startswith("cuda"):
+        logger.warning("CUDA_DEVICE=%s is ignored: the export runs on %s", settings.cuda_device, first.device_id)
+        return [first]
+    return [first, *(load_exported_encoder(settings.model_copy(update={"cuda_device": name})) for name in names[1:])]
 
 
 def load_exported_encoder(settings: Settings) -> ExportedEncoder:

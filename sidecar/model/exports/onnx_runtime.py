@@ -84,8 +84,8 @@ def open_onnx_graphs(settings: Settings, directory: ExportDirectory, manifest: E
 
 def _place(settings: Settings, directory: ExportDirectory, manifest: ExportManifest) -> _Placement:
     available = _available_providers(settings)
-    number = int((settings.cuda_device or "cuda:0").partition(":")[2] or 0)
-    gpu = f"cuda:{number}"
+    gpu = settings.cuda_devices[0]  # exports/loading.py opens one encoder for each
+    number = int(gpu.partition(":")[2])
     if settings.encoder_backend == "tensorrt":
         _require(_TENSORRT, available, settings)
         precision: Precision = settings.model_precision or "bf16"

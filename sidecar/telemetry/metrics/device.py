@@ -65,7 +65,25 @@ class DeviceMetrics:
         )
         self.trouble = Gauge(
             "sidecar_device_trouble",
-            "1: the device is failing or hanging, /readyz answers 503, and the process exits unless it recovers.",
+            "1: no device works, /readyz answers 503, and the process exits unless one recovers.",
+            registry=registry,
+        )
+        self.working = Gauge(
+            "sidecar_device_working",
+            "1: the device takes part; 0: it is failing, hanging or lost. Others go on without it.",
+            ["device"],
+            registry=registry,
+        )
+        self._busy = Counter(
+            "sidecar_device_busy_seconds_total",
+            "Time that micro-batches occupied the device.",
+            ["device"],
+            registry=registry,
+        )
+        self._retries = Counter(
+            "sidecar_device_retries_total",
+            "Inputs that failed on the device and were tried again on another one.",
+            ["device"],
             registry=registry,
         )
         self.memory = _MemoryGauge(registry)
@@ -76,19 +94,27 @@ class DeviceMetrics:
             registry=registry,
         )
 
-    def set_model(self, model: str, fingerprint: str, dimensions: int, encoder: object) -> None:
-        """Precision, device name and memory are known if the encoder has DeviceFacts."""
-        facts = encoder if isinstance(encoder, DeviceFacts) else None
-        precision, name = (facts.precision, facts.device_name) if facts else ("", "")
-        self._model.labels(model, fingerprint, precision, name, str(dimensions)).set(1)
-        self.memory.read = facts.device_memory if facts else dict
+    def set_model(self, model: str, fingerprint: str, dimensions: int, encoders: Mapping[str, object]) -> None:
+        """`encoders`: by name of their device. Precision, product and memory are known of those with DeviceFacts."""
+        facts = {device: encoder for device, encoder in encoders.items() if isinstance(encoder, DeviceFacts)}
+        for precision, name in {(each.precision, each.device_name) for each in facts.values()} or {("", "")}:
+            self._model.labels(model, fingerprint, precision, name, str(dimensions)).set(1)
+        self.memory.read = {device: each.device_memory for device, each in facts.items()}
+        for device in encoders:
+            self._busy.labels(device)
+            self._retries.labels(device)
+
+    def record_use(self, device: str, duration_s: float, retries: int) -> None:
+        """Counts a micro-batch."""
+        self._busy.labels(device).inc(duration_s)
+        self._retries.labels(device).inc(retries)
 
 
 class _MemoryGauge(Collector):
-    """Memory of the GPU, read at each scrape. On a CPU it is empty: see process_resident_memory_bytes."""
+    """Memory of each GPU, read at each scrape. On a CPU it is empty: see process_resident_memory_bytes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.read: Callable[[], Mapping[str, int]] = dict
+        self.read: Mapping[str, Callable[[], Mapping[str, int]]] = {}
         registry.register(self)
 
     def describe(self) -> Iterator[Metric]:
@@ -96,10 +122,11 @@ class _MemoryGauge(Collector):
 
     def collect(self) -> Iterator[Metric]:
         family = self._family()
-        for state, size_bytes in self.read().items():
-            family.add_metric([state], size_bytes)
+        for device, read in self.read.items():
+            for state, size_bytes in read().items():
+                family.add_metric([device, state], size_bytes)
         yield family
 
     def _family(self) -> GaugeMetricFamily:
         text = "GPU memory, by state: allocated and reserved by this process, free and total of the GPU."
-        return GaugeMetricFamily("sidecar_device_memory_bytes", text, labels=["state"])
+        return GaugeMetricFamily("sidecar_device_memory_bytes", text, labels=["device", "state"])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.devices import Devices
 from sidecar.batching.embedder import Embedded, Embedder
 from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.batching.job import Lane
@@ -55,7 +56,7 @@ def running_embedder() -> MakeEmbedder:
         encoder: Encoder | None = None, *, query_cache_bytes: int = 0, processes: int = 1, **changes: int
     ) -> AsyncIterator[Embedder]:
         encoder = encoder or HashEncoder()
-        batcher = Batcher(encoder, replace(BATCHES, **changes))
+        batcher = Batcher(Devices([encoder]), replace(BATCHES, **changes))
         decoders = DecoderPool(replace(DECODERS, processes=processes))
         await decoders.start()
         try:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.devices import Devices
 from sidecar.batching.encoder import PreparedPair, PreparedText
 from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings
@@ -87,7 +88,7 @@ def picture(number: int) -> DecodedPicture:
 
 async def test_under_a_flood_of_queries_reranking_and_ingest_get_their_shares_of_the_time() -> None:
     device = Device()
-    batcher = Batcher(device, SETTINGS)
+    batcher = Batcher(Devices([device]), SETTINGS)
 
     async def submit(number: int) -> object:
         if number % 60 < 40:
@@ -121,7 +122,7 @@ def _same_kind_each_time(submit: Callable[[int], Awaitable[object]]) -> Callable
 
 async def test_a_text_beside_a_backlog_of_pictures_waits_for_one_of_their_micro_batches() -> None:
     device = Device()
-    batcher = Batcher(device, SETTINGS)
+    batcher = Batcher(Devices([device]), SETTINGS)
 
     async def is_busy() -> bool:
         return device.begun["views"] > 2

@@ -121,6 +121,7 @@ async def test_once_ready_it_reports_what_it_serves(client: httpx.AsyncClient) -
         "status": "ready",
         "version": sidecar.__version__,
         "model": model,
+        "devices": [{"device": "device:0", "trouble": None}],
         "lanes": {
             "query": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},
             "rerank": {"waiting": 0, "reserved": 0, "running": 0, "capacity": 1024},

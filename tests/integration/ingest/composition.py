@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from sidecar.batching.batcher import Batcher
-from sidecar.batching.device_health import DeviceHealth, HealthLimits
+from sidecar.batching.device_health import HealthLimits
+from sidecar.batching.devices import Devices
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, framing_of
 from sidecar.batching.lanes import BatchSettings
@@ -63,8 +64,8 @@ async def running_ingest(
     decoders = DecoderPool(DecoderSettings.from_settings(configured, encoder.view_size, framing_of(encoder)))
     if pictures:
         await decoders.start()
-    health = DeviceHealth(HealthLimits(recovery_s=600))  # tests replace the orchestrator
-    batcher = Batcher(encoder, BatchSettings.from_settings(configured), health=health)
+    devices = Devices([encoder], HealthLimits(recovery_s=600))  # tests replace the orchestrator
+    batcher = Batcher(devices, BatchSettings.from_settings(configured))
     embedder = Embedder(encoder, batcher, decoders, ingest_decodes=configured.decode_processes)
     ingest = Ingest(configured, embedder, encoder)
     try:

@@ -11,14 +11,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 
-from sidecar.app import create_app, load_embedding_model
+from sidecar.app import LoadEncoder, create_app, load_embedding_model
 from sidecar.batching.encoder import Encoder, PreparedText
 from sidecar.config import Settings, load_settings
 from sidecar.errors import ConfigurationError, DeviceError, DeviceLost, ModelError
@@ -94,7 +94,7 @@ def _refuse_the_machine(_settings: Settings) -> NoReturn:
     )
 
 
-_LOADERS: Mapping[str, Callable[[Settings], Encoder]] = {
+_LOADERS: Mapping[str, LoadEncoder] = {
     "hash": lambda _settings: HashEncoder(),
     "words": lambda _settings: WordEncoder(),
     "slow": lambda _settings: TimedEncoder(view_ms=1000),
@@ -108,7 +108,7 @@ _LOADERS: Mapping[str, Callable[[Settings], Encoder]] = {
 }
 
 
-def load(name: str, settings: Settings) -> Encoder:
+def load(name: str, settings: Settings) -> Encoder | Sequence[Encoder]:
     return _LOADERS.get(name, load_embedding_model)(settings)
 
 

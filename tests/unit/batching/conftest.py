@@ -10,6 +10,7 @@ from typing import TypeAlias
 import pytest
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.devices import Devices
 from sidecar.batching.lanes import BatchSettings
 from sidecar.concurrency import background
 from tests.unit.batching.gated_encoder import GatedEncoder
@@ -22,7 +23,7 @@ RunningBatcher: TypeAlias = Callable[..., AbstractAsyncContextManager[Batcher]]
 @asynccontextmanager
 async def batcher_over(encoder: GatedEncoder, **changes: float) -> AsyncIterator[Batcher]:
     """A running batcher with SETTINGS, except for `changes`."""
-    batcher = Batcher(encoder, replace(SETTINGS, **changes))  # type: ignore[arg-type]  # counts and seconds
+    batcher = Batcher(Devices([encoder]), replace(SETTINGS, **changes))  # type: ignore[arg-type]  # counts and seconds
     async with background(batcher.run(), "batcher"):
         try:
             yield batcher

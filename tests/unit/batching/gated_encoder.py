@@ -16,6 +16,7 @@ from sidecar.pictures.picture import DecodedPicture
 
 DIMENSIONS = 300
 PATIENCE_S = 10.0
+MAX_DEVICES = 8  # calls that may be blocked at a time
 PROBE_LABEL = 0  # of the known inputs that the batcher tries on a failing device
 
 MicroBatchShown: TypeAlias = tuple[str, list[int]]  # "texts", "views" or "pairs", and the labels of the items
@@ -77,7 +78,7 @@ class GatedEncoder:
     def release_all(self) -> None:
         """Let all calls end from now on."""
         self._open.set()
-        self._permits.release()
+        self._permits.release(MAX_DEVICES)
 
     def run_micro_batch(self, kind: str, labels: list[int]) -> None:
         """Record a micro-batch, and block as it would on a device."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.devices import Devices
 from sidecar.concurrency import background
 from sidecar.errors import DeviceError
 from tests.unit.batching.conftest import SETTINGS, RunningBatcher
@@ -104,7 +105,7 @@ def test_a_pictures_vector_is_the_weighted_mean_of_its_views_at_unit_length(view
     async def encode() -> NDArray[np.float32]:
         encoder = GatedEncoder()
         encoder.release_all()
-        batcher = Batcher(encoder, SETTINGS)
+        batcher = Batcher(Devices([encoder]), SETTINGS)
         async with background(batcher.run(), "batcher"):
             return await batcher.encode_picture(labelled_picture(*labels, weights=weights), QUERY)
 

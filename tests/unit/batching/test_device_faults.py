@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sidecar.batching.batcher import Batcher
+from sidecar.batching.devices import Devices
 from sidecar.errors import DeviceError, DeviceOutOfMemory
 from tests.unit.batching.conftest import SETTINGS, RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder, labelled_text, vector_of
@@ -84,7 +85,7 @@ async def test_a_blocked_job_gets_the_capacity_of_a_failed_one(
 
 async def test_an_encoder_that_breaks_ends_the_batcher_and_fails_every_job() -> None:
     encoder = GatedEncoder(lambda _labels: KeyError("a bug in the encoder"))
-    batcher = Batcher(encoder, SETTINGS)
+    batcher = Batcher(Devices([encoder]), SETTINGS)
     running = asyncio.create_task(batcher.run(), name="batcher")
     on_device = submit_text(batcher, 1)
     await encoder.next_call()
@@ -110,7 +111,7 @@ class Panic(BaseException):
 async def test_a_base_exception_ends_the_batcher_and_is_raised_as_a_runtime_error(fault: type[BaseException]) -> None:
     encoder = GatedEncoder(lambda _labels: fault("in Rust"))
     encoder.release_all()
-    batcher = Batcher(encoder, SETTINGS)
+    batcher = Batcher(Devices([encoder]), SETTINGS)
     running = asyncio.create_task(batcher.run(), name="batcher")
     waiting = submit_text(batcher, 1)
     async with asyncio.timeout(5):
@@ -125,7 +126,7 @@ async def test_jobs_still_blocked_at_the_end_fail_without_a_log_of_unretrieved_e
     unhandled: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unhandled.append(context))
     encoder = GatedEncoder(lambda _labels: KeyError("a bug in the encoder"))
-    batcher = Batcher(encoder, replace(SETTINGS, ingest_queue_views=2))
+    batcher = Batcher(Devices([encoder]), replace(SETTINGS, ingest_queue_views=2))
     running = asyncio.create_task(batcher.run(), name="batcher")
     waiters = [submit_texts(batcher, [1, 2], INGEST) for _ in range(20)]
     await encoder.next_call()
@@ -145,7 +146,7 @@ async def test_a_result_of_the_wrong_shape_is_reported_as_a_bug() -> None:
 
     encoder = Short()
     encoder.release_all()
-    batcher = Batcher(encoder, SETTINGS)
+    batcher = Batcher(Devices([encoder]), SETTINGS)
     running = asyncio.create_task(batcher.run(), name="batcher")
     with pytest.raises(DeviceError):
         await submit_texts(batcher, [1, 2])
@@ -155,7 +156,7 @@ async def test_a_result_of_the_wrong_shape_is_reported_as_a_bug() -> None:
 
 async def test_a_cancelled_batcher_finishes_its_micro_batch_and_fails_the_rest() -> None:
     encoder = GatedEncoder()
-    batcher = Batcher(encoder, SETTINGS)
+    batcher = Batcher(Devices([encoder]), SETTINGS)
     running = asyncio.create_task(batcher.run(), name="batcher")
     on_device = submit_text(batcher, 1)
     await encoder.next_call()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sidecar.batching import device_health
 from sidecar.batching.batcher import Batcher
 from sidecar.batching.device_health import DeviceHealth, HealthLimits
+from sidecar.batching.devices import Devices
 from sidecar.concurrency import background, cancel_and_wait
 from sidecar.errors import DeviceError, DeviceLost, DeviceOutOfMemory
 from tests.unit.batching.conftest import SETTINGS
@@ -40,7 +41,7 @@ BROKEN = DeviceError("bus error")
 async def batcher_with_limits(
     encoder: GatedEncoder, limits: HealthLimits = PATIENT
 ) -> AsyncIterator[tuple[Batcher, asyncio.Task[None]]]:
-    batcher = Batcher(encoder, SETTINGS, health=DeviceHealth(limits))
+    batcher = Batcher(Devices([encoder], limits), SETTINGS)
     async with background(batcher.run(), "batcher") as running:
         try:
             yield batcher, running
@@ -49,12 +50,12 @@ async def batcher_with_limits(
 
 
 def reason_of(batcher: Batcher) -> str | None:
-    return batcher.health.trouble
+    return batcher.devices.trouble
 
 
 async def until_trouble(batcher: Batcher, expected: bool = True) -> None:
     async def is_so() -> bool:
-        return (batcher.health.trouble is not None) is expected
+        return (batcher.devices.trouble is not None) is expected
 
     await wait_until_async(is_so, f"trouble to be {expected}")
 
@@ -112,7 +113,7 @@ async def test_an_input_that_always_fails_is_not_a_failure_of_the_device() -> No
     encoder = Failing(lambda _kind, labels: BROKEN if 1 in labels else None)
     async with batcher_with_limits(encoder) as (batcher, _):
         await fail(batcher, 10)
-        assert batcher.health.trouble is None
+        assert batcher.devices.trouble is None
         await submit_text(batcher, 2)
     assert sum(labels == [PROBE_LABEL] for _, labels in encoder.seen) == 3
 
@@ -152,7 +153,7 @@ async def test_a_reranking_model_that_always_fails_is_not_a_failure_of_the_devic
             with pytest.raises(DeviceError):
                 await submit_pairs(batcher, GatedScorer(encoder), 1)
         await submit_text(batcher, 1)
-        assert batcher.health.trouble is None
+        assert batcher.devices.trouble is None
 
 
 async def test_a_device_fails_if_pairs_and_the_known_text_fail() -> None:
@@ -170,7 +171,7 @@ async def test_running_out_of_memory_is_not_a_failure_if_halving_helps() -> None
         for _ in range(5):
             await submit_texts(batcher, [1, 2, 3, 4])
             await submit_picture(batcher, 1, 2)
-        assert batcher.health.trouble is None
+        assert batcher.devices.trouble is None
     assert all(PROBE_LABEL not in labels for _, labels in encoder.seen)
 
 
@@ -181,7 +182,7 @@ async def test_running_out_of_memory_is_a_failure_only_if_not_even_a_text_fits()
             with pytest.raises(DeviceOutOfMemory):
                 await submit_picture(batcher, 1)
         await submit_text(batcher, 1)
-        assert batcher.health.trouble is None
+        assert batcher.devices.trouble is None
         encoder.fails = lambda _kind, _labels: DeviceOutOfMemory("full")
         await fail(batcher, 3)
         await until_trouble(batcher)
@@ -202,12 +203,12 @@ async def test_numbers_that_are_never_finite_are_a_failure_and_those_of_one_inpu
         for _ in range(5):
             assert np.isnan(await submit_text(batcher, 3)).all()
         await submit_text(batcher, 1)
-        assert batcher.health.trouble is None
+        assert batcher.devices.trouble is None
         encoder.broken = True
         for _ in range(3):
             await submit_text(batcher, 1)
         await until_trouble(batcher)
-        assert "not finite" in str(batcher.health.trouble)
+        assert "not finite" in str(batcher.devices.trouble)
 
 
 async def test_a_device_that_does_not_recover_is_given_up_and_every_job_fails() -> None:
@@ -228,7 +229,7 @@ async def test_a_lost_device_is_given_up_at_once_whatever_later_calls_do() -> No
         await until_trouble(batcher)
         with suppress(DeviceError):
             await submit_text(batcher, 4)  # may succeed, which is no recovery
-        assert batcher.health.trouble == "The device is lost: device-side assert"
+        assert batcher.devices.trouble == "The device is lost: device-side assert"
         with pytest.raises(DeviceLost, match="device-side assert"):
             await asyncio.wait_for(asyncio.shield(running), 10)
 
@@ -239,7 +240,7 @@ async def test_a_device_hangs_until_the_long_call_ends() -> None:
         hanging = submit_picture(batcher, 1, 2)
         await encoder.next_call()
         await until_trouble(batcher)
-        assert batcher.health.trouble == (
+        assert batcher.devices.trouble == (
             "The device hangs: a micro-batch of 2 (picture) takes more than 0.05 s (DEVICE_TIMEOUT_S)"
         )
         encoder.release_all()

@@ -91,7 +91,7 @@ def test_a_query_waits_for_one_micro_batch_of_others_or_for_what_their_shares_ar
     for waiting, duration_s in steps:
         leader = device.run([lane for lane in Lane if lane in waiting], dict.fromkeys(Lane, duration_s))
         longest_s = max(seconds for _, seconds in device.led)
-        credits_s = [*device.scheduler._credit_s.values(), device.scheduler._backfill_credit_s]
+        credits_s = [*device.scheduler._accounts.credit_s.values(), device.scheduler._accounts.backfill_credit_s]
         assert all(-longest_s <= credit_s <= 2 * longest_s for credit_s in credits_s)
         if leader is QUERY:
             last_query_s, others_s = duration_s, 0.0

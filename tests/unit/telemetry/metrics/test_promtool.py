@@ -32,8 +32,9 @@ def complete_telemetry() -> Telemetry:
     telemetry.set_listener_connected(connected=True)
     telemetry.metrics.watches.set_readings([READING])
     telemetry.metrics.lanes.set_depth("query", waiting=1, reserved=1, running=1, capacity=3)
-    telemetry.metrics.device.set_model("model", "fingerprint", 16, None)
-    telemetry.metrics.device.memory.read = lambda: {"allocated": 5}
+    telemetry.metrics.device.set_model("model", "fingerprint", 16, {"cuda:0": None})
+    telemetry.metrics.device.memory.read = {"cuda:0": lambda: {"allocated": 5}}
+    telemetry.metrics.device.working.labels("cuda:0").set(1)
     return telemetry
 
 
