@@ -56,11 +56,15 @@ class DeviceRecord:
 
 
 class BatchTimedEncoder(HashEncoder):
-    """Takes `batch_ms` per micro-batch, however full, while the CPU is idle: a GPU that one request cannot fill."""
+    """Takes `batch_ms` per micro-batch and `view_ms` per text or view in it, while the CPU is idle, as a GPU would.
 
-    def __init__(self, batch_ms: float) -> None:
+    Without `view_ms` it is a GPU that one request cannot fill.
+    """
+
+    def __init__(self, batch_ms: float, view_ms: float = 0.0) -> None:
         super().__init__("batch-timed", view_size=VIEW_SIZE)
         self.batch_ms = batch_ms
+        self.view_ms = view_ms
 
     def encode_views(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._encode(view[::_SAMPLED, ::_SAMPLED].tobytes() for view in views)
@@ -69,7 +73,8 @@ class BatchTimedEncoder(HashEncoder):
         began = time.perf_counter()
         vectors = super()._encode(contents)
         self.calls.clear()
-        time.sleep(max(began + self.batch_ms / 1000 - time.perf_counter(), 0))
+        ends = began + (self.batch_ms + len(vectors) * self.view_ms) / 1000
+        time.sleep(max(ends - time.perf_counter(), 0))
         return vectors
 
 

@@ -27,7 +27,8 @@ _START_TIMEOUT_S = 120.0
 class Bench:
     """Directory and device of the servers of a run.
 
-    `batch_ms` None: the demo's model on the CPU instead of the timed device. `pinned`: the client has its own core.
+    `batch_ms` None: the demo's model on the CPU instead of the timed device. `view_ms`: what each text or view adds.
+    `pinned`: the client has its own core. `devices`: timed ones in each server.
     `instant_dimensions`: a device that takes no time, with vectors of so many numbers, instead of either.
     """
 
@@ -35,6 +36,8 @@ class Bench:
     batch_ms: float | None
     pinned: bool = True
     instant_dimensions: int | None = None
+    view_ms: float = 0.0
+    devices: int = 1
 
     @property
     def is_timed(self) -> bool:
@@ -67,6 +70,8 @@ def server_process(bench: Bench, server: str, **settings: Any) -> Iterator[Serve
         "server": server,
         "batch_ms": bench.batch_ms,
         "instant_dimensions": bench.instant_dimensions,
+        "view_ms": bench.view_ms,
+        "devices": bench.devices,
         "record": str(record),
         "cores": _server_cores() if bench.pinned else [],
         "settings": {

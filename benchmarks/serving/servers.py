@@ -12,7 +12,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,8 +89,14 @@ def _make_encoder(options: dict[str, Any], settings: Settings) -> Encoder:
     batch_ms = options["batch_ms"]
     if options["instant_dimensions"] is not None:
         return InstantEncoder(options["instant_dimensions"])
-    encoder = _load_model(settings) if batch_ms is None else BatchTimedEncoder(batch_ms)
+    encoder = _load_model(settings) if batch_ms is None else BatchTimedEncoder(batch_ms, options["view_ms"])
     return RecordedEncoder(encoder, DeviceRecord(Path(options["record"])))
+
+
+def _make_encoders(options: dict[str, Any], settings: Settings) -> Sequence[Encoder]:
+    """One for each device. The record is that of the first."""
+    others = [BatchTimedEncoder(options["batch_ms"], options["view_ms"]) for _ in range(1, options["devices"])]
+    return [_make_encoder(options, settings), *others]
 
 
 def _load_model(settings: Settings) -> Encoder:
@@ -107,7 +113,7 @@ def main() -> int:
     if options["server"] == "sidecar":
         from sidecar.server import serve  # its imports take a second, and the other servers do not need them
 
-        return serve(settings, load_encoder=lambda settings: _make_encoder(options, settings))
+        return serve(settings, load_encoder=lambda settings: _make_encoders(options, settings))
     if options["server"] == "naive":
         naive = Naive(_make_encoder(options, settings))
         uvloop.run(_Server(uvicorn.Config(naive.make_app(), port=settings.bind_port, log_config=None)).serve())

@@ -103,6 +103,11 @@ class Embedder:
         return self._batcher.max_views
 
     @property
+    def devices(self) -> int:
+        """Number of devices, whether they work or not."""
+        return len(self._batcher.devices)
+
+    @property
     def preparation_threads(self) -> int:
         """Number of threads that tokenise the texts of queries."""
         return self._batcher.preparation.threads_per_lane

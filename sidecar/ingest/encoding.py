@@ -31,7 +31,9 @@ PERMANENT = {
     "too_many_pixels",
     "too_many_bytes",
 }
-_MAX_PICTURES, _MAX_BACKFILL_PICTURES = 64, 48  # the rest is kept free for live changes
+# Of eight views each: several micro-batches of 32 for each device, of which one runs and one is being decoded.
+_MAX_PICTURES, _PICTURES_PER_DEVICE = 64, 32
+_BACKFILL_PICTURES = 0.75  # of them; the rest is kept free for live changes
 _BACKFILL_SHARE = 0.1  # of the slots, while live changes need more of them than there are
 
 
@@ -59,8 +61,9 @@ class RowEncoder:
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._picture_slots = RankedSemaphore(_MAX_PICTURES, {Lane.BACKFILL.rank: _BACKFILL_SHARE})
-        self._backfill_slots = asyncio.Semaphore(_MAX_BACKFILL_PICTURES)
+        pictures = max(_MAX_PICTURES, _PICTURES_PER_DEVICE * embedder.devices)
+        self._picture_slots = RankedSemaphore(pictures, {Lane.BACKFILL.rank: _BACKFILL_SHARE})
+        self._backfill_slots = asyncio.Semaphore(round(pictures * _BACKFILL_PICTURES))
 
     async def encode(self, watch: Watch, rows: Sequence[tuple[ClaimedKey, bytes]], lane: Lane) -> list[EncodingResult]:
         """One result per row, in order. `rows` are claimed keys of the watch with their contents.

@@ -78,6 +78,22 @@ class LostEncoder(HashEncoder):
         raise DeviceLost(f"CUDA error: device-side assert triggered by {len(texts)} texts")
 
 
+class MortalEncoder(HashEncoder):
+    """An encoder on a device that is lost after `lives` more calls, of which the self-test takes four."""
+
+    def __init__(self, device_id: str, lives: float = float("inf")) -> None:
+        super().__init__()
+        self.device_id = device_id
+        self._lives = lives
+
+    def _encode(self, contents: Iterable[bytes]) -> NDArray[np.float32]:
+        self._lives -= 1
+        if self._lives < 0:
+            raise DeviceLost("CUDA error: device-side assert triggered")
+        time.sleep(0.005)  # so that the other device takes part
+        return super()._encode(contents)
+
+
 def _never_load(_settings: Settings) -> NoReturn:
     sys.stderr.write("loading\n")
     threading.Event().wait()
@@ -102,6 +118,9 @@ _LOADERS: Mapping[str, LoadEncoder] = {
     "fragile": lambda _settings: FragileEncoder(),
     "hanging": lambda _settings: HangingEncoder(),
     "lost": lambda _settings: LostEncoder(),
+    "two": lambda _settings: [MortalEncoder("cuda:0"), MortalEncoder("cuda:1", lives=6)],
+    "one-and-a-dead": lambda _settings: [MortalEncoder("cuda:0", lives=1), MortalEncoder("cuda:1")],
+    "two-mortals": lambda _settings: [MortalEncoder("cuda:0", lives=5), MortalEncoder("cuda:1", lives=6)],
     "never": _never_load,
     "unreadable": _fail_to_load,
     "refused": _refuse_the_machine,

@@ -373,6 +373,6 @@ async def test_the_rate_is_that_of_all_devices_that_work() -> None:
 
 def test_different_models_on_two_devices_are_refused() -> None:
     other = GatedEncoder()
-    other.fingerprint = "another"  # type: ignore[misc]
+    other.fingerprint = "another"
     with pytest.raises(ModelError, match="another, gated"):
         Devices([GatedEncoder(), other])

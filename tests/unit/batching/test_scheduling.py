@@ -91,7 +91,7 @@ def test_a_query_waits_for_one_micro_batch_of_others_or_for_what_their_shares_ar
     for waiting, duration_s in steps:
         leader = device.run([lane for lane in Lane if lane in waiting], dict.fromkeys(Lane, duration_s))
         longest_s = max(seconds for _, seconds in device.led)
-        credits_s = [*device.scheduler._accounts.credit_s.values(), device.scheduler._accounts.backfill_credit_s]
+        credits_s = device.scheduler._credit_s.values()
         assert all(-longest_s <= credit_s <= 2 * longest_s for credit_s in credits_s)
         if leader is QUERY:
             last_query_s, others_s = duration_s, 0.0
@@ -189,3 +189,77 @@ def test_ingest_has_its_share_beside_reranking_without_queries() -> None:
     for _ in range(2000):
         device.run([RERANK, INGEST], {RERANK: 0.03, INGEST: 0.01})
     assert device.seconds_of(INGEST) / device.seconds == pytest.approx(0.1, abs=0.01)
+
+
+class Devices:
+    """Several devices that take whenever they are free, from lanes that always have work."""
+
+    def __init__(self, count: int, rerank: float, ingest: float, backfill: float) -> None:
+        self.scheduler = LaneScheduler({RERANK: rerank, INGEST: ingest}, backfill, count)
+        self.count = count
+        self.led: list[tuple[Lane, float]] = []
+
+    def run(self, waiting: Sequence[Lane], steps: Sequence[Mapping[Lane, float]]) -> None:
+        running: list[tuple[float, MicroBatch, float]] = []
+        now_s = 0.0
+        for durations_s in steps:
+            if len(running) == self.count:
+                now_s, ended, duration_s = min(running, key=lambda each: each[0])
+                running = [each for each in running if each[1] is not ended]
+                self.scheduler.charge(ended, duration_s)
+            leader = self.scheduler.choose(waiting)
+            batch = batch_of(leader, waiting)
+            self.scheduler.begin(batch)
+            running.append((now_s + durations_s[leader], batch, durations_s[leader]))
+            self.led.append((leader, durations_s[leader]))
+
+    def share_of(self, *lanes: Lane) -> float:
+        seconds = sum(duration_s for _, duration_s in self.led)
+        return sum(duration_s for leader, duration_s in self.led if leader in lanes) / seconds
+
+    def longest_run_of_others(self) -> int:
+        """The most micro-batches in a row that were not led by queries."""
+        longest = run = 0
+        for leader, _ in self.led[100:]:  # before, the usual durations are not known
+            run = 0 if leader is QUERY else run + 1
+            longest = max(longest, run)
+        return longest
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("ingest", [0.1, 0.5])
+@pytest.mark.parametrize(("query_s", "others_s"), [(0.005, 0.05), (0.05, 0.005), (0.02, 0.02)])
+def test_shares_hold_over_the_time_of_all_devices(count: int, ingest: float, query_s: float, others_s: float) -> None:
+    devices = Devices(count, 0.2, ingest, 0.1)
+    durations = {QUERY: query_s, RERANK: others_s, INGEST: others_s, BACKFILL: others_s}
+    devices.run(list(Lane), [durations] * 1500)
+    assert devices.share_of(RERANK) == pytest.approx(0.2, abs=0.02)
+    assert devices.share_of(INGEST, BACKFILL) == pytest.approx(ingest, abs=0.02)
+    assert devices.share_of(BACKFILL) == pytest.approx(0.1 * ingest, abs=0.02)
+
+
+@given(
+    st.sampled_from([2, 4, 8]),
+    st.tuples(st.floats(0, 0.45), st.floats(0, 0.45), st.floats(0, 0.9)),
+    st.lists(st.tuples(DURATIONS, DURATIONS, DURATIONS, DURATIONS), min_size=100, max_size=100),
+)
+def test_no_share_is_missed_by_more_than_a_few_micro_batches_a_device(
+    count: int, shares: tuple[float, float, float], durations: list[tuple[float, float, float, float]]
+) -> None:
+    devices = Devices(count, *shares)
+    devices.run(list(Lane), [dict(zip(Lane, seconds, strict=True)) for seconds in durations])
+    rerank, ingest, backfill = shares
+    total_s = sum(duration_s for _, duration_s in devices.led)
+    slack_s = 3 * count * max(max(seconds) for seconds in durations)
+    rows_s = devices.share_of(INGEST, BACKFILL) * total_s
+    assert devices.share_of(RERANK) * total_s >= rerank * total_s - slack_s
+    assert rows_s >= ingest * total_s - slack_s
+    assert devices.share_of(BACKFILL) * total_s >= backfill * rows_s - slack_s
+
+
+def test_a_lane_that_is_due_does_not_take_all_devices_at_once() -> None:
+    """All of them come free before the first of its micro-batches has been paid for."""
+    devices = Devices(4, 0.0, 0.1, 0.1)
+    devices.run([QUERY, INGEST], [{QUERY: 0.01, INGEST: 0.05}] * 1000)
+    assert devices.longest_run_of_others() == 1
+    assert devices.share_of(INGEST) == pytest.approx(0.1, abs=0.02)
