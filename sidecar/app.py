@@ -59,7 +59,8 @@ from sidecar.pictures.decoder.pool import DecoderPool
 from sidecar.pictures.decoder.settings import DecoderSettings
 from sidecar.postgres.database import Database
 from sidecar.postgres.outage import Outage
-from sidecar.postgres.status import WatchStatus, read_status
+from sidecar.postgres.reads import Reads, standby_url
+from sidecar.postgres.status import WatchStatus
 from sidecar.postgres.watch_reader import WatchReader
 from sidecar.process_exit import EXIT_CONFIGURATION
 from sidecar.readiness import Readiness
@@ -186,6 +187,8 @@ class Sidecar:
         url = settings.database_url
         pool = (settings.listen_database_url, settings.database_pool_size, self._outage)
         self._database = Database(url, *pool) if url else None
+        self._standby = _open_standby(settings)
+        self._reads = Reads(self._database, self._standby, settings.search_max_lag_s) if self._database else None
         self._watch_reader = WatchReader(self._database, self._telemetry.metrics.watches) if self._database else None
         self._ingest: Ingest | None = None
         self._scorer: LazyScorer | None = None
@@ -214,7 +217,9 @@ class Sidecar:
         embedder = ContentEmbedder(get_models, limits, images)
         aliases = self._settings.aliases_of(self._settings.vision_model_id)
         rerank_aliases = self._settings.aliases_of(self._settings.rerank_model_id)
-        read_watches = None if self._database is None else partial(read_status, self._database)
+        reads = self._reads
+        if reads is not None and self._standby is not None:
+            telemetry.metrics.replica.follow(lambda: reads.lag_s, lambda: reads.uses_standby)
         openai = OpenaiEndpoints(embedder, aliases)
         return [
             *EmbeddingEndpoints(get_models, limits).operations(),
@@ -223,9 +228,9 @@ class Sidecar:
             *CohereEndpoints(embedder, aliases).operations(),
             *TeiEndpoints(embedder, self.readiness).operations(),
             *RerankEndpoints(get_models, limits, images, rerank_aliases).operations(),
-            *HealthEndpoints(self.readiness, self._parts, self._objectives, self._outage, read_watches).operations(),
+            *HealthEndpoints(self.readiness, self._parts, self._objectives, self._outage, reads).operations(),
             *MetricsEndpoint(telemetry.metrics, self.refresh_gauges).operations(),
-            *SearchEndpoint(get_models, limits, images, self._database, telemetry).operations(),
+            *SearchEndpoint(get_models, limits, images, reads, telemetry).operations(),
         ]
 
     def _fail(self, reason: str) -> None:
@@ -410,7 +415,10 @@ class Sidecar:
             return
         await database.open()
         try:
-            async with self.supervisor.running("watch-reader", reader.run()):
+            async with (
+                self.supervisor.running("watch-reader", reader.run()),
+                self._following_standby(),
+            ):
                 if self._parts.ingests:  # which notices by itself
                     yield
                 else:
@@ -418,6 +426,20 @@ class Sidecar:
                         yield
         finally:
             await database.close()
+
+    @asynccontextmanager
+    async def _following_standby(self) -> AsyncIterator[None]:
+        """The connections to SEARCH_DATABASE_URL, open inside the block, and compared with the primary."""
+        standby, reads = self._standby, self._reads
+        if standby is None or reads is None:
+            yield
+            return
+        await standby.open()
+        try:
+            async with self.supervisor.running("standby", reads.follow()):
+                yield
+        finally:
+            await standby.close()
 
     @asynccontextmanager
     async def _open_decoders(self, encoder: Encoder) -> AsyncIterator[DecoderPool]:
@@ -486,6 +508,11 @@ class Sidecar:
 @asynccontextmanager
 async def _no_lifespan(_application: Starlette) -> AsyncIterator[None]:
     yield
+
+
+def _open_standby(settings: Settings) -> Database | None:
+    url = settings.search_database_url
+    return Database(standby_url(url), max_connections=settings.database_pool_size) if url else None
 
 
 def _image_loader(settings: Settings) -> ImageLoader:

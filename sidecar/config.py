@@ -183,7 +183,7 @@ def settings_table() -> str:
 def _load_url_files(present: dict[str, str]) -> list[str]:
     """Adds the URLs in `…_FILE` to `present`. Returns a line for each file that cannot be used."""
     problems = []
-    for name in ("DATABASE_URL", "LISTEN_DATABASE_URL"):
+    for name in ("DATABASE_URL", "LISTEN_DATABASE_URL", "SEARCH_DATABASE_URL"):
         file = present.get(f"{name}_FILE")
         if file is None:
             continue

@@ -146,6 +146,12 @@ class Settings(BaseSettings):
     """A direct connection for LISTEN and index builds, where `DATABASE_URL` is a pooler in transaction mode."""
     listen_database_url_file: Path | None = Field(default=None, json_schema_extra=_URL_FILE)
     """A file with `LISTEN_DATABASE_URL`'s value."""
+    search_database_url: SecretStr | None = Field(default=None, json_schema_extra=_DATABASE_URL)
+    """A standby for `/search` and `/status`, while it keeps up. Unset: they read `DATABASE_URL`."""
+    search_database_url_file: Path | None = Field(default=None, json_schema_extra=_URL_FILE)
+    """A file with `SEARCH_DATABASE_URL`'s value."""
+    search_max_lag_s: float = Field(default=30.0, ge=1, le=1800)
+    """Greatest lag of the standby at which it is read; above it, `DATABASE_URL` is."""
     database_pool_size: int = Field(default=8, ge=4, le=200)
     """Connections for rows, at most, and as many for searches and status; three more listen, watch and answer SQL."""
     bind_host: str = Field(
@@ -391,7 +397,7 @@ class Settings(BaseSettings):
                 raise ValueError("not name=value")
         return headers
 
-    @field_validator("database_url", "listen_database_url")
+    @field_validator("database_url", "listen_database_url", "search_database_url")
     @classmethod
     def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is None:
@@ -408,6 +414,7 @@ class Settings(BaseSettings):
             *self._export_problems(),
             *self._alias_problems(),
             *self._lease_problems(),
+            *self._standby_problems(),
             *self._queue_problems(),
             *self._share_problems(),
             *self._access_problems(),
@@ -448,6 +455,10 @@ class Settings(BaseSettings):
     def _lease_problems(self) -> Iterator[str]:
         if self.lease_s <= self.decode_timeout_s:
             yield f"LEASE_S='{self.lease_s:g}': above DECODE_TIMEOUT_S, which is {self.decode_timeout_s:g}"
+
+    def _standby_problems(self) -> Iterator[str]:
+        if self.search_database_url is not None and self.database_url is None:
+            yield "SEARCH_DATABASE_URL: only together with DATABASE_URL, whose standby it names"
 
     def _queue_problems(self) -> Iterator[str]:
         views = self.max_picture_views

@@ -33,6 +33,7 @@ SET_BY_THE_CHART = {
     "LISTEN_DATABASE_URL_FILE": "database.listenKey",
     "PORT": "service.port",
     "REQUIRE_CUDA": "gpu.count",
+    "SEARCH_DATABASE_URL_FILE": "searchDatabase.existingSecret",
     "SHUTDOWN_TIMEOUT_S": "pods.shutdownSeconds",
 }
 OF_THE_COMMAND_LINE = {"SIDECAR_URL"}

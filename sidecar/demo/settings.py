@@ -22,6 +22,7 @@ def demo_settings(settings: Settings, database_url: str) -> Settings:
         "require_cuda": False,
         "database_url": database_url,
         "listen_database_url": None,
+        "search_database_url": None,
         "ingest": True,
         "bind_host": DEMO_HOST,
         "api_keys": None,

@@ -21,7 +21,8 @@ from sidecar.http.json_response import JsonResponse
 from sidecar.http.models import ModelInfo
 from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
 from sidecar.postgres.outage import Outage
-from sidecar.postgres.status import Health, WatchStatus
+from sidecar.postgres.reads import Reads
+from sidecar.postgres.status import Health, WatchStatus, read_status
 from sidecar.postgres.status_summary import summarize
 from sidecar.readiness import Readiness
 from sidecar.redaction import redact
@@ -32,8 +33,10 @@ _READ_WATCHES_TIMEOUT_S = 5.0
 _Database: TypeAlias = Literal["none", "ok", "unavailable"]
 _DATABASE = "`none` (REST only), `ok`, `not tried yet`, or `gone since …, trying again`."
 
-# Reads sidecar.status, a dataclass for each watch. Raises DatabaseError, which /status reports.
-ReadWatches: TypeAlias = Callable[[], Awaitable[Sequence[WatchStatus]]]
+_SEARCH_DATABASE = (
+    "State of `SEARCH_DATABASE_URL`: `none`, `not tried yet`, `ok: 0.0 s behind`, or why `/search` and `/status` read "
+    "the primary."
+)
 
 
 class ProcessStatus(Protocol):
@@ -88,6 +91,7 @@ class HealthAnswer(AnswerModel):
     )
     database: str = Field(description=_DATABASE)
     database_gone_since: datetime | None = Field(description="Null while the database can be used.")
+    search_database: str = Field(description=_SEARCH_DATABASE)
     uptime_s: float
 
 
@@ -108,6 +112,8 @@ class StatusAnswer(AnswerModel):
     database: Literal["none", "ok", "unavailable"]
     database_detail: str | None
     database_gone_since: datetime | None = Field(description="Null while the database can be used.")
+    search_database: str = Field(description=_SEARCH_DATABASE)
+    replica_lag_s: float | None = Field(description="Of the standby that `watches` was read from; null: the primary.")
     summary: str | None = Field(description="The state of all watches in one sentence. Null while `watches` is null.")
     health: Health | None = Field(description="The worst health of all watches. Null while `watches` is null.")
     watches: Sequence[WatchStatus] | None = Field(description="Null while the database cannot be read.")
@@ -115,7 +121,7 @@ class StatusAnswer(AnswerModel):
 
 
 class HealthEndpoints:
-    """/livez, /readyz, /healthz and /status, also while the database is down. `read_watches`: None without one."""
+    """/livez, /readyz, /healthz and /status, also while the database is down. `reads`: None without one."""
 
     def __init__(
         self,
@@ -123,13 +129,13 @@ class HealthEndpoints:
         process: ProcessStatus,
         objectives: Objectives,
         outage: Outage,
-        read_watches: ReadWatches | None,
+        reads: Reads | None,
     ) -> None:
         self._readiness = readiness
         self._process = process
         self._objectives = objectives
         self._outage = outage
-        self._read_watches = read_watches
+        self._reads = reads
         self._started_at = time.monotonic()
 
     def operations(self) -> list[Operation]:
@@ -150,8 +156,9 @@ class HealthEndpoints:
                 version=sidecar.__version__,
                 model=self._process.model,
                 ingest=self._process.ingest,
-                database="none" if self._read_watches is None else str(self._outage),
+                database="none" if self._reads is None else str(self._outage),
                 database_gone_since=self._outage.since,
+                search_database=self._search_database,
                 uptime_s=round(time.monotonic() - self._started_at, 1),
             )
         )
@@ -167,7 +174,7 @@ class HealthEndpoints:
 
     async def status(self, _request: Request) -> Response:
         """Always 200, with what is known: `watches` is null while the database cannot be read."""
-        database, detail, watches = await self._database()
+        database, detail, watches, lag_s = await self._database()
         summary = None if watches is None else summarize(watches)
         return JsonResponse(
             StatusAnswer(
@@ -181,6 +188,8 @@ class HealthEndpoints:
                 database=database,
                 database_detail=detail,
                 database_gone_since=self._outage.since,
+                search_database=self._search_database,
+                replica_lag_s=None if lag_s is None else round(lag_s, 3),
                 summary=None if summary is None else summary.text,
                 health=None if summary is None else summary.health,
                 watches=watches,
@@ -212,18 +221,23 @@ class HealthEndpoints:
         error = self._readiness.error()
         return "ready" if error is None else redact(error.message)
 
-    async def _database(self) -> tuple[_Database, str | None, Sequence[WatchStatus] | None]:
-        if self._read_watches is None:
-            return "none", "REST only: DATABASE_URL is not set.", None
+    @property
+    def _search_database(self) -> str:
+        return "none" if self._reads is None else str(self._reads)
+
+    async def _database(self) -> tuple[_Database, str | None, Sequence[WatchStatus] | None, float | None]:
+        if self._reads is None:
+            return "none", "REST only: DATABASE_URL is not set.", None, None
         try:
             async with asyncio.timeout(_READ_WATCHES_TIMEOUT_S):
-                return "ok", None, await self._read_watches()
+                watches, lag_s = await self._reads.read(read_status)
+                return "ok", None, watches, lag_s
         except DatabaseError as error:
             if isinstance(error, DatabaseUnavailable):
                 self._outage.report(error)
-            return "unavailable", redact(str(error)), None
+            return "unavailable", redact(str(error)), None, None
         except TimeoutError:
-            return "unavailable", f"No answer within {_READ_WATCHES_TIMEOUT_S:g} s.", None
+            return "unavailable", f"No answer within {_READ_WATCHES_TIMEOUT_S:g} s.", None, None
 
 
 class MetricsEndpoint:

@@ -9,6 +9,12 @@
 {{- if and .Values.database.url .Values.database.existingSecret -}}
 {{- fail (printf "database.url and database.existingSecret (%s) are both set: which one is meant? Remove the other." .Values.database.existingSecret) -}}
 {{- end -}}
+{{- if and (include "sidecar.hasSearchDatabase" .) (not (include "sidecar.hasDatabase" .)) -}}
+{{- fail "searchDatabase names a standby, but there is no database: set database.existingSecret, or database.url." -}}
+{{- end -}}
+{{- if and .Values.searchDatabase.url .Values.searchDatabase.existingSecret -}}
+{{- fail (printf "searchDatabase.url and searchDatabase.existingSecret (%s) are both set: remove one of them." .Values.searchDatabase.existingSecret) -}}
+{{- end -}}
 {{- if and .Values.migrate.database.url .Values.migrate.database.existingSecret -}}
 {{- fail (printf "migrate.database.url and migrate.database.existingSecret (%s) are both set: remove one of them." .Values.migrate.database.existingSecret) -}}
 {{- end -}}

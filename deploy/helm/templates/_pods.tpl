@@ -63,6 +63,7 @@ securityContext:
       "INGEST" (and (include "sidecar.hasDatabase" $root | eq "true") (or (eq .component "ingest") (not $root.Values.ingest.enabled))) -}}
 {{- if include "sidecar.hasDatabase" $root }}{{ $_ := set $own "DATABASE_URL_FILE" "/etc/sidecar/database/DATABASE_URL" }}{{ end -}}
 {{- if include "sidecar.hasListenUrl" $root }}{{ $_ := set $own "LISTEN_DATABASE_URL_FILE" "/etc/sidecar/database/LISTEN_DATABASE_URL" }}{{ end -}}
+{{- if include "sidecar.hasSearchDatabase" $root }}{{ $_ := set $own "SEARCH_DATABASE_URL_FILE" "/etc/sidecar/search-database/SEARCH_DATABASE_URL" }}{{ end -}}
 {{- if $root.Values.apiKeys.anonymous }}{{ $_ := set $own "ALLOW_ANONYMOUS" true }}{{ else }}{{ $_ := set $own "API_KEYS_FILE" "/etc/sidecar/keys/api-keys" }}{{ end -}}
 {{- if $root.Values.model.offline }}{{ $_ := set $own "HF_HUB_OFFLINE" true }}{{ end -}}
 {{- /* Not merge, for which false and 0 are no values. */}}

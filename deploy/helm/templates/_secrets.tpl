@@ -20,6 +20,10 @@
 {{- ternary .Values.database.listenKey "LISTEN_DATABASE_URL" (ne .Values.database.existingSecret "") -}}
 {{- end -}}
 
+{{- define "sidecar.hasSearchDatabase" -}}
+{{- if or .Values.searchDatabase.url .Values.searchDatabase.existingSecret }}true{{ end -}}
+{{- end -}}
+
 {{/* The URL of `sidecar migrate` if it is a value: then a Secret is made for the hook, before which no other object exists. */}}
 {{- define "sidecar.migrateUrl" -}}
 {{- if .Values.migrate.database.url -}}

@@ -59,6 +59,7 @@ class SearchAnswer(AnswerModel):
     rerank_model: str | None
     warnings: list[str] = Field(description="What limits the results: a paused watch, exposed columns that are gone …")
     took_ms: float
+    replica_lag_s: float | None = Field(description="Of the standby that the rows were read from; null: the primary.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ class ResolvedSearch:
     embedded: Embedded
 
 
-def search_response(search: ResolvedSearch, found: Sequence[RankedRow], took_ms: float) -> JsonResponse:
+def search_response(
+    search: ResolvedSearch, found: Sequence[RankedRow], took_ms: float, lag_s: float | None
+) -> JsonResponse:
     """A SearchAnswer. Keys and columns are Postgres' own JSON, with all the digits of their numbers."""
     scale = _pair_scale(search)
     calibrated = None if scale is None else not search.models.uses_tta
@@ -95,6 +98,7 @@ def search_response(search: ResolvedSearch, found: Sequence[RankedRow], took_ms:
             "rerank_model": _rerank_model(search),
             "warnings": warnings_of(search.watch) + ([_UNCALIBRATED] if calibrated is False else []),
             "took_ms": round(took_ms, 3),
+            "replica_lag_s": None if lag_s is None else round(lag_s, 3),
         }
     )
 

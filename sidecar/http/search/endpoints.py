@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from starlette.requests import Request
@@ -23,7 +24,7 @@ from sidecar.http.search.answers import ResolvedSearch, SearchAnswer, search_res
 from sidecar.http.search.bodies import SearchBody, check_search
 from sidecar.http.search.ranking import RankedRow, rerank_rows
 from sidecar.http.search.watch import check_columns, check_model, find_watch, rerank_columns
-from sidecar.postgres.database import Database
+from sidecar.postgres.reads import Reads
 from sidecar.postgres.search import NearestQuery, NearestRow, find_nearest
 from sidecar.telemetry.telemetry import Stage, Telemetry
 
@@ -36,13 +37,13 @@ class SearchEndpoint:
         get_models: GetModels,
         limits: RequestLimits,
         images: ImageLoader,
-        database: Database | None,
+        reads: Reads | None,
         telemetry: Telemetry,
     ) -> None:
         self._get_models = get_models
         self._limits = limits
         self._images = images
-        self._database = database
+        self._reads = reads
         self._telemetry = telemetry
 
     def operations(self) -> list[Operation]:
@@ -60,39 +61,42 @@ class SearchEndpoint:
         ]
 
     async def search(self, request: Request) -> Response:
-        database = self._database
-        if database is None:
+        reads = self._reads
+        if reads is None:
             raise InputError("no_database", "There is nothing to search: DATABASE_URL is not set.")
         models = models_with_capacity(self._get_models)
         body = await read_json(request, SearchBody, self._limits)
         began = time.perf_counter()
         check_search(body, self._limits)
-        search, found = await cancel_on_disconnect(request, self._search(database, models, body))
-        return search_response(search, found, (time.perf_counter() - began) * 1000)
+        search, found, lag_s = await cancel_on_disconnect(request, self._search(reads, models, body))
+        return search_response(search, found, (time.perf_counter() - began) * 1000, lag_s)
 
     async def _search(
-        self, database: Database, models: Models, body: SearchBody
-    ) -> tuple[ResolvedSearch, Sequence[RankedRow]]:
-        watch = await find_watch(database, body.table, body.target)
+        self, reads: Reads, models: Models, body: SearchBody
+    ) -> tuple[ResolvedSearch, Sequence[RankedRow], float | None]:
+        """The search, its rows, and the lag of the standby that they were read from."""
+        watch, _ = await reads.read(partial(find_watch, table=body.table, target=body.target))
         check_model(watch, models.embedding_model)
         check_columns(watch, body)
         reranker = models.require_reranker() if body.rerank else None
         document = rerank_columns(watch, body.rerank.column) if body.rerank else ()
         search = ResolvedSearch(body, watch, models, await _query_vector(body, models, self._images))
-        rows = await self._nearest(database, search, document)
+        rows, lag_s = await self._nearest(reads, search, document)
         if reranker is None or body.text is None:
-            return search, [RankedRow(row, None) for row in rows]
-        return search, (await rerank_rows(reranker, body.text, rows))[: body.k]
+            return search, [RankedRow(row, None) for row in rows], lag_s
+        return search, (await rerank_rows(reranker, body.text, rows))[: body.k], lag_s
 
-    async def _nearest(self, database: Database, search: ResolvedSearch, document: Sequence[str]) -> list[NearestRow]:
+    async def _nearest(
+        self, reads: Reads, search: ResolvedSearch, document: Sequence[str]
+    ) -> tuple[list[NearestRow], float | None]:
         body, watch = search.body, search.watch
         if watch.fingerprint is None:  # vectors in the table, if any, are of an unknown model
-            return []
+            return [], reads.lag_s if reads.uses_standby else None
         wanted = max(body.k, body.rerank.top_k) if body.rerank else body.k
         columns = watch.exposed if body.columns is None else body.columns
         query = NearestQuery(search.embedded.vector, wanted, body.filter, columns, document)
         with self._telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "search"):
-            return await find_nearest(database, watch, query, self._limits.timeout_s)
+            return await reads.read(partial(find_nearest, watch=watch, query=query, timeout_s=self._limits.timeout_s))
 
 
 async def _query_vector(body: SearchBody, models: Models, images: ImageLoader) -> Embedded:

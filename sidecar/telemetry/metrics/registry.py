@@ -14,6 +14,7 @@ from sidecar.telemetry.metrics.http import HttpMetrics
 from sidecar.telemetry.metrics.ingest import IngestMetrics
 from sidecar.telemetry.metrics.lanes import CacheMetrics, LaneMetrics, StageMetrics
 from sidecar.telemetry.metrics.process import DecoderMetrics, ProcessMetrics
+from sidecar.telemetry.metrics.replica import ReplicaMetrics
 from sidecar.telemetry.metrics.sql_queries import SqlQueryMetrics
 from sidecar.telemetry.metrics.watches import WatchMetrics
 
@@ -32,6 +33,7 @@ class Metrics:
         self.ingest = IngestMetrics(self.registry)
         self.watches = WatchMetrics(self.registry)
         self.sql_queries = SqlQueryMetrics(self.registry)
+        self.replica = ReplicaMetrics(self.registry)
         self.process = ProcessMetrics(self.registry)
 
     def expose(self, accept: str) -> tuple[bytes, str]:

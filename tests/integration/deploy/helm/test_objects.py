@@ -24,6 +24,7 @@ from tests.integration.deploy.helm.published_schemas import check
 # What the examples expect to be there before.
 EXISTING = {
     *("sidecar-worker", "sidecar-installer", "sidecar-reader", "sidecar-keys", "sidecar-metrics", "hugging-face"),
+    "sidecar-standby",
     *("postgres-ca", "models"),
 }
 _RENDERED = {f"{e}-{o['kind']}-{o['metadata']['name']}": o for e in EXAMPLES for o in rendered_example(e)}

@@ -27,6 +27,8 @@ URL = "postgresql://worker:secret@postgres/shop"
         ({"database": {"url": "mysql://x"}}, "database.url: Does not match pattern"),
         ({"database": {"existingSecret": "a", "listenUrl": URL}}, "set database.listenKey"),
         ({"database": {"url": URL, "listenKey": "a"}}, "set database.listenUrl"),
+        ({"database": {}, "searchDatabase": {"url": URL}}, "searchDatabase names a standby, but there is no database"),
+        ({"searchDatabase": {"existingSecret": "a", "url": URL}}, "remove one of them"),
         ({"migrate": {"database": {"existingSecret": "a", "url": URL}}}, "remove one of them"),
         ({"apiKeys": {}}, "Whom to serve? Set apiKeys.existingSecret"),
         ({"apiKeys": {"anonymous": True, "existingSecret": "a"}}, "Remove either."),

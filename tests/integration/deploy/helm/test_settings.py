@@ -50,8 +50,9 @@ def test_the_service_accepts_the_values_of_every_variable(name: str, tmp_path: P
 
 def test_the_schema_offers_every_setting_but_secrets_and_those_that_the_chart_sets() -> None:
     offered = settings_schema()["properties"].keys()
-    secrets = {"API_KEYS", "DATABASE_URL", "HF_TOKEN", "LISTEN_DATABASE_URL", "OTEL_EXPORTER_OTLP_HEADERS"}
-    assert SETTINGS - offered == secrets | {"SIDECAR_API_KEY"} | OF_THE_COMMAND_LINE | SET_BY_THE_CHART.keys()
+    urls = {"DATABASE_URL", "LISTEN_DATABASE_URL", "SEARCH_DATABASE_URL"}
+    secrets = {"API_KEYS", "HF_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS", "SIDECAR_API_KEY"}
+    assert SETTINGS - offered == urls | secrets | OF_THE_COMMAND_LINE | SET_BY_THE_CHART.keys()
     assert offered - SETTINGS == OTHERS
 
 
