@@ -114,6 +114,7 @@ async def test_once_ready_it_reports_what_it_serves(client: httpx.AsyncClient) -
         "ingest": "off: REST only, DATABASE_URL is not set",
         "database": "none",
         "database_gone_since": None,
+        "search_database": "none",
     }
     status = (await client.get("/status")).json()
     assert set(status.pop("objectives")) == {"query_latency", "lag", "availability"}
@@ -133,6 +134,7 @@ async def test_once_ready_it_reports_what_it_serves(client: httpx.AsyncClient) -
         "database": "none",
         "database_detail": "REST only: DATABASE_URL is not set.",
         "database_gone_since": None,
+        "search_database": "none",
         "watches": None,
         "summary": None,
         "health": None,
