@@ -135,6 +135,7 @@ async def test_once_ready_it_reports_what_it_serves(client: httpx.AsyncClient) -
         "database_detail": "REST only: DATABASE_URL is not set.",
         "database_gone_since": None,
         "search_database": "none",
+        "replica_lag_s": None,
         "watches": None,
         "summary": None,
         "health": None,
