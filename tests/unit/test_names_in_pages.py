@@ -17,7 +17,6 @@ _OTHERS = {
     "internal",
     "kind",
     "lane",
-    "ray",
     "request_id",
     "rows",
     "stage",
