@@ -20,6 +20,7 @@ from sidecar.cli.export import export
 from sidecar.cli.failures import failures, retry
 from sidecar.cli.plan import plan
 from sidecar.cli.ray import ray
+from sidecar.cli.recall import recall
 from sidecar.cli.schema import migrate, uninstall
 from sidecar.cli.search import search
 from sidecar.cli.serve import serve
@@ -32,7 +33,7 @@ from sidecar.errors import SidecarError
 _GROUPS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "Set up": (demo, migrate, export, serve, ray, uninstall),
     "Choose what is embedded": (plan, bench, watch, unwatch),
-    "Use and control": (search, status, backfill, pause, resume, rate, reembed),
+    "Use and control": (search, recall, status, backfill, pause, resume, rate, reembed),
     "Find and repair faults": (failures, retry, texts, verify, doctor),
 }
 

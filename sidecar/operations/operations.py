@@ -66,6 +66,18 @@ class EndedWatch:
     remains: list[Remains]
 
 
+@dataclass(frozen=True, slots=True)
+class RecallOf:
+    """What an HNSW index finds with one value of hnsw.ef_search, over `queries`: shares from 0 to 1, median times."""
+
+    ef: int
+    recall: float
+    lowest: float
+    queries: int
+    index_ms: float
+    exact_ms: float
+
+
 class Operations:
     """An open connection to a migrated database. Every method raises DatabaseUnavailable or StatementRejected."""
 
@@ -173,6 +185,14 @@ class Operations:
         """The `limit` rows nearest to `vector`."""
         with translate_psycopg_errors():
             return run_search(self._connection, watch.relation, watch.target, vector, limit)
+
+    def recall(
+        self, table: str, target: str | None, k: int, sample: int, ef_search: list[int] | None, max_s: float
+    ) -> list[RecallOf]:
+        """How much of exact searches the index finds, by hnsw.ef_search; the session's without `ef_search`."""
+        with naming_similar_tables(self._connection, table):
+            parameters = (table, target, k, sample, ef_search, max_s)
+            return [RecallOf(**row) for row in self._rows("recall", parameters)]
 
     def verify(self, table: str, target: str | None) -> Verifier:
         """Starts a verification of all rows, which sidecars continue whether or not this process follows it."""

@@ -8,6 +8,11 @@ select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::t
 -- name: name_of_watch
 select w.relation::text, w.target from sidecar_internal.get_watch($1::regclass, $2::text) w
 
+-- name: recall
+-- Reads the whole table for each query, and looks into the index.
+select ef, recall, lowest, queries, index_ms, exact_ms
+from sidecar.recall($1::regclass, $2::text, k => $3::integer, sample => $4::integer, ef_search => $5::integer[], max_s => $6::float8)
+
 -- name: check_meant
 select count(*) from sidecar_internal.watches_meant($1::regclass, $2::text)
 

@@ -1,0 +1,89 @@
+"""sidecar.recall: what the index finds of an exact search."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.integration.sql.session import Connection, run
+
+_ROWS, _DIMENSIONS = 1500, 32
+_RANDOM = f"array(select random() - 0.5 from generate_series(1, {_DIMENSIONS}) where n > 0)::vector"
+
+
+def fill(db: Connection, companion: bool) -> None:
+    """A watched table with random vectors and an HNSW index with few connections, which finds little."""
+    run(db, "create table items (id int primary key, body text, tenant int)")
+    where = ", companion => 'item_vectors'" if companion else ""
+    run(db, f"select sidecar.watch('items', 'body', target => 'e', dimensions => {_DIMENSIONS}{where})")
+    run(db, f"insert into items select n, 'text ' || n, n % 5 from generate_series(1, {_ROWS}) n")
+    table = "item_vectors" if companion else "items"
+    run(db, "set sidecar.writer = 'on'")
+    if companion:
+        run(db, f"insert into item_vectors select n, {_RANDOM} from generate_series(1, {_ROWS}) n")
+    else:
+        run(db, f"update items set e = {_RANDOM} from generate_series(1, {_ROWS}) n where n = id")
+    run(db, "reset sidecar.writer")
+    run(
+        db,
+        f"create index on {table} using hnsw ((e::halfvec({_DIMENSIONS})) halfvec_cosine_ops) "
+        "with (m = 4, ef_construction = 8)",
+    )
+    run(db, f"analyze {table}")
+
+
+@pytest.mark.parametrize("companion", [False, True], ids=["in-row", "companion"])
+def test_a_wider_search_finds_more_up_to_all(db: Connection, companion: bool) -> None:
+    fill(db, companion)
+    lines = run(
+        db,
+        "select ef, recall, lowest, queries from sidecar.recall('items', ef_search => array[1000, 10], sample => 60)",
+    )
+    (narrow, narrow_recall, narrow_lowest, queries), (wide, wide_recall, _, _) = lines
+    assert (narrow, wide, queries) == (10, 1000, 60)
+    assert wide_recall > 0.99
+    assert narrow_recall < wide_recall
+    assert narrow_lowest <= narrow_recall
+
+
+def test_it_agrees_with_a_count_by_hand(db: Connection) -> None:
+    fill(db, companion=False)
+    [(recall,)] = run(db, "select recall from sidecar.recall('items', k => 5, ef_search => array[8], sample => 1000)")
+    run(db, "set hnsw.ef_search = 8")
+    run(db, "set hnsw.iterative_scan = 'strict_order'")
+    hits = 0
+    vectors = run(db, "select e::text from items order by md5(id::text) limit 400")
+    for (vector,) in vectors:
+        run(db, "set enable_indexscan = off")
+        exact = run(db, "select id from items order by e <=> %s::vector limit 6", vector)
+        run(db, "set enable_indexscan = on; set enable_seqscan = off")
+        query = f"select id from items order by e::halfvec({_DIMENSIONS}) <=> %s::halfvec({_DIMENSIONS}) limit 6"
+        hits += len(set(exact[1:]) & set(run(db, query, vector)[1:]))
+        run(db, "reset enable_seqscan")
+    assert recall == pytest.approx(hits / (5 * len(vectors)), abs=0.05)
+
+
+def test_a_filter_counts_only_rows_that_match_it(db: Connection) -> None:
+    fill(db, companion=True)
+    measure = """sidecar.recall('items', filter => '{"tenant": 3}', ef_search => array[400], sample => 20)"""
+    [(recall, queries)] = run(db, f"select recall, queries from {measure}")
+    assert (queries, recall > 0.95) == (20, True)
+
+
+def test_settings_of_the_session_stay_as_they_were(db: Connection) -> None:
+    fill(db, companion=False)
+    names = ("enable_indexscan", "enable_seqscan", "hnsw.ef_search")
+    settings = "select " + ", ".join(f"current_setting('{name}')" for name in names)
+    run(db, "set hnsw.ef_search = 77; set enable_seqscan = off")
+    [(used,)] = run(db, "select ef from sidecar.recall('items', sample => 2)")
+    assert used == 77, "the session's own, where none is named"
+    assert run(db, settings) == [("on", "off", "77")]
+
+
+def test_without_an_index_there_is_nothing_to_measure(db: Connection) -> None:
+    run(db, "create table bare (id int primary key, body text)")
+    run(db, "select sidecar.watch('bare', 'body', target => 'e', dimensions => 8)")
+    nothing = r"there is no HNSW index on public\.bare\.e to measure: not built yet"
+    with pytest.raises(psycopg.Error, match=nothing) as raised:
+        run(db, "select * from sidecar.recall('bare')")
+    assert raised.value.diag.message_hint == "Without an index every search is exact."
