@@ -22,4 +22,4 @@ def test_the_command_names_the_smallest_value_that_is_enough(
     lines = json.loads(command_line("recall", "items", "--ef", "10", "--sample", "20", "--json").stdout)
     assert [(line["ef"], line["queries"]) for line in lines] == [(10, 20)]
     refused = command_line("recall", "items", "--ef", "0")
-    assert "'0' is not a list of numbers from 1 to 1000, such as 40,100,200." in refused.stderr
+    assert "'0' is not a list of numbers from 1 to 1000, such as 40,100,200" in refused.stderr
