@@ -23,6 +23,7 @@ class Group(Enum):
     STORAGE = ("storage", "Vector or halfvec")
     LAG = ("lag", "From commit to vector")
     INGEST = ("ingest", "Rows per second")
+    CEILING = ("ceiling", "What one Postgres gives")
     PICTURES = ("pictures", "Pictures")
     SERVING = ("serving", "Requests")
     OVERLOAD = ("overload", "Overload and memory")

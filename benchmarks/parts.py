@@ -17,6 +17,7 @@ from benchmarks.database.writers import measure_writers
 from benchmarks.decoding import measure_decoding
 from benchmarks.figure import Figure
 from benchmarks.ingest.devices import measure_devices
+from benchmarks.ingest.ceiling import measure_ceiling
 from benchmarks.ingest.lag import measure_lag
 from benchmarks.ingest.live_changes import measure_live
 from benchmarks.ingest.long_texts import measure_long_texts
@@ -55,6 +56,7 @@ PARTS: Sequence[Part] = (
     Part("sidecars", Group.INGEST, measure_sidecars),
     Part("ray", Group.INGEST, measure_ray),
     Part("devices", Group.INGEST, measure_devices),
+    Part("ceiling", Group.CEILING, measure_ceiling),
     Part("pgai", Group.INGEST, measure_pgai, by_default=False),
     Part("pipeline", Group.INGEST, lambda run: measure_pipeline(run.server, rows=4_000, rounds=run.rounds)),
     Part("texts", Group.INGEST, lambda run: measure_long_texts(run.server, rounds=run.rounds, queries=200)),

@@ -2848,7 +2848,7 @@ CREATE FUNCTION sidecar_internal.has_long_queue(w sidecar_internal.watches) RETU
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select coalesce(pg_relation_size(to_regclass(format('sidecar_internal.events_%s', w.id))), 0)
-         + coalesce(pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))), 0) > 16 * 1024 * 1024;
+         + coalesce(pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))), 0) > 1024 * 1024;
 $$;
 
 CREATE FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) RETURNS boolean

@@ -1,8 +1,4 @@
-"""Estimates of the time and space that watching a table takes, computed from what `sidecar plan` found.
-
-The constants were measured on PostgreSQL 18 with pgvector 0.8.5 on two cores; docs/operations.md says how well they
-hold elsewhere.
-"""
+"""Estimates of the time and space that watching a table takes, computed from what `sidecar plan` found."""
 
 from __future__ import annotations
 
@@ -10,21 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from sidecar.operations.planning import costs
+
 # About 64 tokens, which SigLIP reads, of English at four letters each. Only the model's tokenizer knows exactly.
 LONG_TEXT_BYTES = 256
-
-_PAGE_BYTES = 8160  # for tuples, of the 8192 of an index page
-_NODE_BYTES = 300  # of an HNSW node with m = 16, without its vector
-_BUILD_MS_PER_ROW = {"halfvec": 0.70, "vector": 0.93}  # at 1152 dimensions
-_BUILD_DIMENSIONS = 1152
-_LEDGER_BYTES_PER_ROW = 205
-_TOAST_THRESHOLD_BYTES = 2000
-_TOASTED, _INLINE = 1.21, 1.1  # space of a stored vector, relative to its own bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Totals for all rows of a table. A text counts as one view. `device_s` is None if no rate is known."""
+    """Totals for all rows of a table. A text counts as one view. `device_s` is None if no rate is known.
+
+    `index_build_s`: in one process, with memory for `graph_bytes`. `wal_bytes`: of the first filling, without the
+    index. `sweep_s`: of one pass that looks for changes without an event.
+    """
 
     rows_to_embed: int
     source_bytes: int
@@ -34,23 +28,32 @@ class Estimate:
     vector_bytes: int
     index_bytes: int
     index_build_s: float
+    graph_bytes: int
     ledger_bytes: int
     rewritten_bytes: int
+    wal_bytes: int
+    sweep_s: float
 
     @property
     def disk_bytes(self) -> int:
         """Disk space in the end. VACUUM frees the rewritten part for new rows."""
         return self.vector_bytes + self.index_bytes + self.ledger_bytes + self.rewritten_bytes
 
+    @property
+    def headroom_bytes(self) -> int:
+        """Free disk space that REINDEX needs later, for a second index beside the first."""
+        return self.index_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where vectors are stored. `heap_bytes`: of the watched table, whose rows are rewritten; 0 with a companion."""
+    """Where vectors are stored. `heap_bytes`: of the watched table, whose rows are rewritten without a companion."""
 
     dimensions: int
     storage: str
     index: str
     heap_bytes: int
+    has_companion: bool = False
 
 
 def estimate(
@@ -70,11 +73,14 @@ def estimate(
         views=views,
         views_per_row=views_per_row,
         device_s=None if views_per_s is None else views / views_per_s,
-        vector_bytes=round(to_embed * _vector_bytes(target.dimensions, target.storage)),
-        index_bytes=round(to_embed * index_bytes_per_row(target.dimensions, target.index)),
-        index_build_s=to_embed * _build_ms_per_row(target) / 1000,
-        ledger_bytes=rows * _LEDGER_BYTES_PER_ROW,
-        rewritten_bytes=round(target.heap_bytes * share),
+        vector_bytes=round(to_embed * costs.vector_bytes(target.dimensions, target.storage)),
+        index_bytes=round(to_embed * costs.index_bytes(target.dimensions, target.index)),
+        index_build_s=costs.build_s(to_embed, target.dimensions, target.index),
+        graph_bytes=to_embed * costs.graph_bytes(target.dimensions, target.index),
+        ledger_bytes=rows * costs.LEDGER_BYTES,
+        rewritten_bytes=0 if target.has_companion else round(target.heap_bytes * share),
+        wal_bytes=round(to_embed * costs.wal_bytes(target.dimensions, target.storage)),
+        sweep_s=costs.sweep_s(rows, has_companion=target.has_companion),
     )
 
 
@@ -110,20 +116,3 @@ def describe_long_texts(sampled_bytes: Sequence[int | None]) -> str | None:
         return None
     verb = "is" if number == 1 else "are"
     return f"about {number:,} of {len(sizes):,} texts {verb} longer than the model reads (64 tokens, some 250 letters)"
-
-
-def index_bytes_per_row(dimensions: int, index: str) -> float:
-    """Whole nodes fit on a page: three of a halfvec with 1152 dimensions, but only one of a vector."""
-    if index == "none":
-        return 0.0
-    nodes = _PAGE_BYTES / (dimensions * (2 if index == "halfvec" else 4) + 8 + _NODE_BYTES)
-    return 8192 / (int(nodes) if 1 <= nodes < 6 else nodes)  # small nodes fill the gaps
-
-
-def _build_ms_per_row(target: Target) -> float:
-    return _BUILD_MS_PER_ROW.get(target.index, 0.0) * target.dimensions / _BUILD_DIMENSIONS
-
-
-def _vector_bytes(dimensions: int, storage: str) -> float:
-    size = (2 if storage == "halfvec" else 4) * dimensions + 8
-    return size * (_TOASTED if size > _TOAST_THRESHOLD_BYTES else _INLINE)

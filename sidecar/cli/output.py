@@ -76,11 +76,15 @@ def show(value: object) -> str:
 
 
 def show_size(size_bytes: int) -> str:
-    """12 bytes, 3.4 KB, 5.6 MB."""
+    """12 bytes, 3.4 KB, 5.6 MB, 7.8 GB, 9.0 TB."""
     if size_bytes < 1024:
         return f"{size_bytes} bytes"
-    kilobytes = size_bytes / 1024
-    return f"{kilobytes:.1f} KB" if kilobytes < 1024 else f"{kilobytes / 1024:.1f} MB"
+    size = float(size_bytes)
+    for unit in ("KB", "MB", "GB"):
+        size /= 1024
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:,.1f} TB"
 
 
 def show_duration(seconds: float) -> str:

@@ -21,6 +21,7 @@ from sidecar.cli.estimate import (
     estimate,
     time_on_devices,
 )
+from sidecar.cli.index_memory import IndexMemory, describe_index_memory, index_memory
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json
 from sidecar.cli.output import echo, print_json, show_duration, show_size, show_wait
 from sidecar.cli.tables import hang
@@ -30,9 +31,11 @@ from sidecar.printable import on_one_line
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import WatchRequest
+    from sidecar.operations.planning.server_memory import ServerMemory
     from sidecar.operations.planning.survey import Survey
 
 _DEFAULT_NATIVE_SIZE = 384  # of the default model
+_LONG_SWEEP_S = 60.0  # that are worth a line
 _DEFAULT_PICTURE_SIZE = (640, 480)  # if no sampled picture's size can be read
 
 
@@ -88,11 +91,12 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
     from sidecar.operations.operations import WatchRequest
 
     request = WatchRequest(table, source, target, kind, companion, index, None, dimensions, storage=storage)
-    prospect = _survey(request, database_url)
+    prospect, server = _survey(request, database_url)
     measured = views_per_s if views_per_s is not None else prospect.views_per_s
     views_per_row, sizes_read = _views_per_row(prospect)
-    stored_in = Target(dimensions, prospect.storage, index, 0 if companion else prospect.table.heap_bytes)
+    stored_in = Target(dimensions, prospect.storage, index, prospect.table.heap_bytes, companion is not None)
     expected = estimate(prospect.table.rows, prospect.sample.sizes, views_per_row, stored_in, measured)
+    memory = index_memory(expected, stored_in, server)
     devices = time_on_devices(expected.views, prospect.kind, _model_id())
     if as_json:
         print_json(
@@ -109,18 +113,22 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
                 "views_per_s": measured,
                 **asdict(expected),
                 "disk_bytes": expected.disk_bytes,
+                "headroom_bytes": expected.headroom_bytes,
+                "index_memory": memory,
                 "typical_devices": devices,
                 "migrated": prospect.is_migrated,
                 "refusal": prospect.refusal,
             }
         )
     else:
-        _print_estimate(prospect, expected, _describe_device(prospect.kind, expected, measured, devices), sizes_read)
+        device = _describe_device(prospect.kind, expected, measured, devices)
+        _print_estimate(prospect, expected, device, sizes_read, memory)
     if prospect.refusal is not None:
         raise typer.Exit(EXIT_FINDINGS)
 
 
-def _survey(request: WatchRequest, database_url: str | None) -> Survey:
+def _survey(request: WatchRequest, database_url: str | None) -> tuple[Survey, ServerMemory]:
+    from sidecar.operations.planning.server_memory import read_memory
     from sidecar.operations.planning.survey import survey
     from sidecar.operations.planning.unmigrated import survey_unmigrated
     from sidecar.operations.session import connect_with_warnings, require_schema
@@ -129,11 +137,12 @@ def _survey(request: WatchRequest, database_url: str | None) -> Survey:
         connect_with_warnings(find_database_url(database_url), warn, table=request.table) as connection,
         show_wait(f"Looking at {request.table} …"),
     ):
+        memory = read_memory(connection)
         try:
             require_schema(connection)
         except SchemaError:
-            return survey_unmigrated(connection, request)
-        return survey(connection, request)
+            return survey_unmigrated(connection, request), memory
+        return survey(connection, request), memory
 
 
 def _model_id() -> str:
@@ -157,7 +166,9 @@ def _views_per_row(prospect: Survey) -> tuple[float, int]:
     return fmean(views), len(sizes)
 
 
-def _print_estimate(prospect: Survey, expected: Estimate, device: list[str], sizes_read: int) -> None:
+def _print_estimate(
+    prospect: Survey, expected: Estimate, device: list[str], sizes_read: int, memory: IndexMemory | None
+) -> None:
     about = "about " if prospect.table.estimated else ""
     facts = {
         "rows": f"{about}{prospect.table.rows:,}, of which {expected.rows_to_embed:,} have something to embed",
@@ -167,8 +178,13 @@ def _print_estimate(prospect: Survey, expected: Estimate, device: list[str], siz
         "index": f"{show_size(expected.index_bytes)}, built in {show_duration(expected.index_build_s)}",
         "disk": f"{show_size(expected.disk_bytes)} more: vectors {show_size(expected.vector_bytes)}, index "
         f"{show_size(expected.index_bytes)}, ledger {show_size(expected.ledger_bytes)}, row versions "
-        f"{show_size(expected.rewritten_bytes)}",
+        f"{show_size(expected.rewritten_bytes)}. Keep {show_size(expected.headroom_bytes)} free to rebuild the index. "
+        f"WAL of the first filling: {show_size(expected.wal_bytes)}",
     }
+    if memory is not None and expected.rows_to_embed > 0:
+        facts |= describe_index_memory(expected, memory)
+    if expected.sweep_s >= _LONG_SWEEP_S:
+        facts["sweep"] = f"{show_duration(expected.sweep_s)} for each pass over the table"
     echo(on_one_line(f"{prospect.table.name}.{prospect.target} ({prospect.kind})"))
     for name, fact in facts.items():
         for index, line in enumerate(fact.split("\n")):

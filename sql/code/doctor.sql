@@ -18,7 +18,7 @@ $$;
 create or replace function sidecar_internal.has_long_queue(w sidecar_internal.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select coalesce(pg_relation_size(to_regclass(format('sidecar_internal.events_%s', w.id))), 0)
-         + coalesce(pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))), 0) > 16 * 1024 * 1024;
+         + coalesce(pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))), 0) > 1024 * 1024;
 $$;
 
 -- The number of rows of a companion whose watched row is gone and for which no event is queued. Counts at most `at_most`, of a large

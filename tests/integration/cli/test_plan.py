@@ -319,3 +319,29 @@ def test_neither_do_the_commands_that_look_for_a_name(db: Db, command_line: Comm
         command_line(*words)
     assert "--target body_embedding" in command_line.fail("status", "notes.body_embedding")
     assert db.execute("select * from called").fetchall() == []
+
+
+def test_memory_for_the_index_and_the_point_to_partition_from_follow_the_servers_settings(
+    db: Db, command_line: CommandLine
+) -> None:
+    db.execute("create table notes (id bigint primary key, body text)")
+    db.execute("insert into notes select i, 'note ' || i from generate_series(1, 450) i")
+    text = command_line.succeed("plan", "notes", "body")
+    assert "    memory  1.3 MB to build the index; maintenance_work_mem is 64.0 MB\n" in text
+    assert "    limit   one index fits into memory up to about 1,400,000 rows (4.0 GB)\n" in text
+    memory = planned(command_line, "notes", "body")["index_memory"]
+    assert (memory["rows_per_partition"], memory["partitions"]) == (4 * 2**30 // (2 * 1152 + 720), 1)
+
+    for setting in ("maintenance_work_mem = ''64kB''", "effective_cache_size = ''1MB''"):
+        db.execute(
+            f"do $$ begin execute format('alter database %I set {setting}', current_database()); end $$".encode()
+        )
+    text = command_line.succeed("plan", "notes", "body")
+    assert (
+        "but maintenance_work_mem is 64.0 KB: built in about 2 seconds then. Set it to 1.4 MB for the role" in text
+    )
+    assert (
+        "up to about 340 rows (1.0 MB): use 2 partitions, or set effective_cache_size to what the machine has" in text
+    )
+    assert planned(command_line, "notes", "body")["index_memory"]["partitions"] == 2
+    assert planned(command_line, "notes", "body", "--index", "none")["index_memory"] is None

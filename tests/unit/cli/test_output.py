@@ -29,12 +29,14 @@ def test_a_cell_is_short_and_on_one_line(value: object, shown: str) -> None:
 
 
 def test_sizes_have_the_unit_that_fits() -> None:
-    assert [show_size(size) for size in (0, 1023, 1024, 1024**2 - 1, 3 * 1024**2)] == [
+    assert [show_size(size) for size in (0, 1023, 1024, 1024**2 - 1, 3 * 1024**2, 1024**3, 1536 * 1024**4)] == [
         "0 bytes",
         "1023 bytes",
         "1.0 KB",
         "1024.0 KB",
         "3.0 MB",
+        "1.0 GB",
+        "1,536.0 TB",
     ]
 
 
