@@ -66,4 +66,5 @@ def describe_index_memory(expected: Estimate, found: IndexMemory) -> dict[str, s
 
 def _rounded_down(rows: int) -> int:
     """To two digits."""
-    return rows - rows % 10 ** max(0, len(str(rows)) - 2)
+    digits = str(rows)
+    return int(digits[:2].ljust(len(digits), "0"))
