@@ -337,9 +337,7 @@ def test_memory_for_the_index_and_the_point_to_partition_from_follow_the_servers
             f"do $$ begin execute format('alter database %I set {setting}', current_database()); end $$".encode()
         )
     text = command_line.succeed("plan", "notes", "body")
-    assert (
-        "but maintenance_work_mem is 64.0 KB: built in about 2 seconds then. Set it to 1.4 MB for the role" in text
-    )
+    assert "but maintenance_work_mem is 64.0 KB: built in about 2 seconds then. Set it to 1.4 MB for the role" in text
     assert (
         "up to about 340 rows (1.0 MB): use 2 partitions, or set effective_cache_size to what the machine has" in text
     )
