@@ -16,8 +16,8 @@ from benchmarks.database.triggers import measure_triggers
 from benchmarks.database.writers import measure_writers
 from benchmarks.decoding import measure_decoding
 from benchmarks.figure import Figure
-from benchmarks.ingest.devices import measure_devices
 from benchmarks.ingest.ceiling import measure_ceiling
+from benchmarks.ingest.devices import measure_devices
 from benchmarks.ingest.lag import measure_lag
 from benchmarks.ingest.live_changes import measure_live
 from benchmarks.ingest.long_texts import measure_long_texts
