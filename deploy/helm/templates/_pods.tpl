@@ -61,6 +61,7 @@ securityContext:
       "SHUTDOWN_TIMEOUT_S" $root.Values.pods.shutdownSeconds
       "REQUIRE_CUDA" (gt (int .values.gpu.count) 0)
       "INGEST" (and (include "sidecar.hasDatabase" $root | eq "true") (or (eq .component "ingest") (not $root.Values.ingest.enabled))) -}}
+{{- if gt (int .values.gpu.count) 1 }}{{ $_ := set $own "CUDA_DEVICE" "all" }}{{ end -}}
 {{- if include "sidecar.hasDatabase" $root }}{{ $_ := set $own "DATABASE_URL_FILE" "/etc/sidecar/database/DATABASE_URL" }}{{ end -}}
 {{- if include "sidecar.hasListenUrl" $root }}{{ $_ := set $own "LISTEN_DATABASE_URL_FILE" "/etc/sidecar/database/LISTEN_DATABASE_URL" }}{{ end -}}
 {{- if include "sidecar.hasSearchDatabase" $root }}{{ $_ := set $own "SEARCH_DATABASE_URL_FILE" "/etc/sidecar/search-database/SEARCH_DATABASE_URL" }}{{ end -}}

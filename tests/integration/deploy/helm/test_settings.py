@@ -73,6 +73,11 @@ def test_large_numbers_and_fractions_are_written_as_the_service_reads_them() -> 
     assert [found["queries"][name] for name in names] == ["68719476736", "0.25", "120"]
 
 
+@pytest.mark.parametrize(("gpus", "device"), [(0, None), (1, None), (2, "all")])
+def test_a_pod_uses_all_of_its_gpus(gpus: int, device: str | None) -> None:
+    assert deployments(queries={"gpu": {"count": gpus}})["queries"].get("CUDA_DEVICE") == device
+
+
 @pytest.mark.parametrize(
     ("values", "ingest"),
     [
