@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import numpy as np
 import psycopg
 import pytest
 import ray
+from ray import serve
 
 from sidecar.ray.deployment import DeploymentFailed
 from tests.integration.ray.devices import FATAL_TEXT, FragileEncoder, fail_to_load, load_timed
@@ -138,6 +142,21 @@ def test_a_model_that_cannot_be_loaded_fails_the_deployment_with_its_reason(clus
         pytest.raises(DeploymentFailed, match="there is no model of that name"),
     ):
         app.wait_for(1)
+
+
+def test_serve_run_deploys_the_application_with_arguments_and_the_real_model(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISION_MODEL_ID", "demo")
+    command = ["serve", "run", "--non-blocking", "--address", cluster.address, "--name", "sidecar"]
+    program = [str(Path(sys.executable).with_name(command[0])), *command[1:]]
+    subprocess.run([*program, "sidecar.ray:app", "gpus_per_replica=0", "cpus_per_replica=1"], check=True, timeout=120)
+    try:
+        answer = httpx.post(f"{cluster.url}/embed/text", json={"text": "a cat"}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["embedding"]) == 1152
+    finally:
+        serve.delete("sidecar")
 
 
 def test_a_backlog_brings_more_replicas_and_its_end_fewer(cluster: LocalCluster, db: psycopg.Connection) -> None:
