@@ -18,7 +18,7 @@ from benchmarks.serving.server_process import Bench, server_process
 from tests.servers import Server
 from tests.waiting import wait_until_async
 
-MICRO_BATCH, BATCH_MS, VIEW_MS = 8, 4.0, 2.0  # 20 ms for 8
+MICRO_BATCH, BATCH_MS, VIEW_MS = 8, 16.0, 8.0  # 80 ms for 8: pictures with TTA on a fast GPU, 100 rows a second
 TEXTS_PER_S = 1000 * MICRO_BATCH / (BATCH_MS + MICRO_BATCH * VIEW_MS)
 TARGETS = {1: None, 2: ">= 1.9", 4: ">= 3.6"}
 MEASURED_S, SETTLED_S = 4.0, 2.0

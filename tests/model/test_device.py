@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sidecar.model.device import ComputeDevice, choose_device
+from sidecar.errors import ConfigurationError
+from sidecar.model.device import ComputeDevice, choose_device, choose_devices, choose_gpus
 from tests.model.variants import settings_for
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -49,3 +50,36 @@ def test_a_cpu_with_bf16_matrices_uses_them_for_large_models_unless_told_otherwi
 def test_the_number_format_follows_the_size_of_the_model(parameters: int, precision: str) -> None:
     assert ComputeDevice(torch.device("cpu"), "fp32", True).for_model(parameters).precision == precision
     assert ComputeDevice(torch.device("cpu"), "fp32").for_model(parameters).precision == "fp32"
+
+
+@pytest.mark.parametrize("wanted", ["all", "cuda:0,cuda:2"])
+def test_without_gpus_several_are_the_cpu_with_a_warning(wanted: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert [device.device.type for device in choose_devices(settings_for(Path("any"), CUDA_DEVICE=wanted))] == ["cpu"]
+    assert warnings_of(caplog) == [f"CUDA_DEVICE={wanted} is ignored: PyTorch finds no CUDA GPU, using cpu"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ("", ["cuda:0"]),
+        ("cuda", ["cuda:0"]),
+        ("CUDA:2", ["cuda:2"]),
+        ("all", ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cuda:2, cuda:0", ["cuda:2", "cuda:0"]),
+    ],
+)
+def test_cuda_device_names_gpus(wanted: str, chosen: list[str]) -> None:
+    assert choose_gpus(settings_for(Path("any"), CUDA_DEVICE=wanted), 3) == chosen
+
+
+def test_gpus_that_are_not_there_are_refused_with_those_that_are() -> None:
+    settings = settings_for(Path("any"), CUDA_DEVICE="cuda:1,cuda:3,cuda:4")
+    with pytest.raises(ConfigurationError) as caught:
+        choose_gpus(settings, 3)
+    missing = "CUDA_DEVICE='cuda:1,cuda:3,cuda:4': there is no cuda:3 and no cuda:4 here"
+    assert caught.value.problems == [f"{missing}; allowed: cuda:0, cuda:1, cuda:2, all"]
+
+
+def test_a_gpu_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="CUDA_DEVICE='cuda:1,cuda:1': cuda:1 is named twice"):
+        settings_for(Path("any"), CUDA_DEVICE="cuda:1,cuda:1")

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from sidecar.config import load_settings
 from sidecar.errors import ConfigurationError, ModelError
 from sidecar.model.checkpoints.checkpoint import find_checkpoint
+from sidecar.model.device import ComputeDevice
 from sidecar.model.loading import load_encoder
 from sidecar.model.open_clip_encoder import OpenClipEncoder
 from sidecar.model.probes import draw_probe_views
@@ -275,3 +276,14 @@ def test_a_name_with_several_sets_of_weights_is_refused(name: str, problem: str)
 def test_a_name_with_one_set_of_weights_is_searched_in_its_repository() -> None:
     with pytest.raises(ModelError, match="'timm/ViT-SO400M-14-SigLIP-384' is not on this machine"):
         find_checkpoint("ViT-SO400M-14-SigLIP-384", None)
+
+
+def test_a_copy_has_the_same_vectors_and_none_of_the_same_memory(tiny_model: Path) -> None:
+    first = load_encoder(settings_for(tiny_model))
+    assert isinstance(first, OpenClipEncoder)
+    second = first.copy_to(ComputeDevice(torch.device("cpu"), first.precision))
+    assert second.fingerprint == first.fingerprint
+    texts = first.prepare_texts(["a cat", "a dog"])
+    np.testing.assert_array_equal(second.encode_texts(texts), first.encode_texts(texts))
+    weights = [{p.data_ptr() for p in each._towers.parameters()} for each in (first, second)]  # type: ignore[attr-defined]
+    assert not weights[0] & weights[1]
