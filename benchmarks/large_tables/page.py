@@ -21,7 +21,7 @@ _DOCS = Path(__file__).parents[2] / "docs"
 PAGE = _DOCS / "large-tables.md"
 ASSETS = _DOCS / "assets"
 DIMENSIONS = 1152
-CORES, USED_SHARE = (2, 8, 16, 32), 0.7
+CORES, USED_SHARE = (2, 8, 16), 0.7
 ROWS = (10**6, 10**7, 10**8, 10**9)
 _MEASURED = {
     "claim of 256 rows, all rows waiting, least": ("claim_least_ms", "ms"),
