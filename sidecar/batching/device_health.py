@@ -207,7 +207,7 @@ class DeviceHealth:
         if changed and trouble:
             if others := self._others():
                 then = "Only a restart brings it back." if is_lost else "It takes part again once it recovers."
-                logger.error("%s%s. The process goes on with %s. %s", prefix, trouble, ", ".join(others), then)
+                logger.error("%s%s. The process continues with %s. %s", prefix, trouble, ", ".join(others), then)
                 return
             logger.error(
                 "%s%s. Not ready from now on; unless it recovers, the process exits in %g s.",

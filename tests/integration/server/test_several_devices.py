@@ -74,7 +74,7 @@ def test_a_device_that_is_lost_leaves_the_other_serving_and_no_query_and_no_row_
 
             wait_until(all_are_embedded, lambda: f"all rows to be embedded\n{process.log}", 30)
             assert connection.execute("select count(*) from sidecar.failures").fetchone() == (0,)
-            assert f"cuda:1: {LOST}. The process goes on with cuda:0. Only a restart brings it back." in process.log
+            assert f"cuda:1: {LOST}. The process continues with cuda:0. Only a restart brings it back." in process.log
             process.stop()
             assert process.exit_code() == 0
 

@@ -198,7 +198,7 @@ async def test_what_was_on_a_device_that_is_lost_is_encoded_by_another_one_by_on
 
         await wait_until_async(is_logged, "the log to say so")
     lines = [record.message for record in caplog.records if record.name == device_health.__name__]
-    said = "device:0: The device is lost: device-side assert. The process goes on with device:1."
+    said = "device:0: The device is lost: device-side assert. The process continues with device:1."
     assert lines == [f"{said} Only a restart brings it back."]
 
 
