@@ -16,6 +16,7 @@ from sidecar.errors import SchemaError
 from sidecar.postgres.heartbeat import Identity
 from sidecar.postgres.statements import statement
 from sidecar.postgres.vectors import pack_vectors, register_vector
+from sidecar.printable import on_one_line
 
 if TYPE_CHECKING:
     import asyncpg
@@ -100,7 +101,7 @@ class QueryRequests:
             self._answer,
             [a.request_id for a in answers],
             [next(packed) if refusal is None else None for refusal in refusals],
-            [refusal and refusal.message for refusal in refusals],
+            [refusal and _ascii(refusal.message) for refusal in refusals],
             [refusal and refusal.sqlstate for refusal in refusals],
             self._identity.id,
         )
@@ -113,3 +114,8 @@ class QueryRequests:
     def _registration(self) -> tuple[object, ...]:
         identity = self._identity
         return identity.id, identity.model_id, identity.fingerprint, identity.dimensions
+
+
+def _ascii(message: str) -> str:
+    """`message` with escapes: a server whose encoding lacks a character refuses the answers to all requests with it."""
+    return on_one_line(message).encode("ascii", "backslashreplace").decode()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import io
+from uuid import uuid4
 
 import numpy as np
 import psycopg
 import pytest
 from PIL import Image
 
+from sidecar.operations.migrations import migrate
 from tests.encoders import TimedEncoder
 from tests.integration.ingest.gated_encoder import GatedEncoder
-from tests.integration.search.shop import DIMENSIONS, searching
+from tests.integration.search.shop import DIMENSIONS, connect, make_products, searching
 from tests.integration.sql.session import Connection
 from tests.integration.sql_queries.conftest import count, embed, session, until, until_answering
+from tests.servers import Server
 
 _END_CONNECTIONS = """
     select pg_terminate_backend(l.pid) from pg_locks l join sidecar_internal.query_servers s on l.locktype = 'advisory'
@@ -245,3 +248,25 @@ async def test_a_target_may_be_written_in_every_usual_way(
         row = await (await client.execute(call, (target,))).fetchone()
     assert row is not None
     assert np.allclose([float(x) for x in row[0].strip("[]").split(",")], encoder.vector_of("mug"), atol=1e-6)
+
+
+async def test_a_reason_that_the_encoding_of_the_database_lacks_stops_no_queries(postgres_server: Server) -> None:
+    """As "a data: URL, which is text. Store what it encodes, in SQL: decode(split_part(convert_from(\u2026"."""
+    name = f"sidecar_test_{uuid4().hex}"
+    with connect(postgres_server.url) as admin:
+        admin.execute(f"create database {name} encoding 'LATIN1' locale 'C' template template0".encode())
+    try:
+        url = postgres_server.database_url(name)
+        await asyncio.to_thread(migrate, url)
+        with connect(url) as db:
+            make_products(db)
+            encoder = GatedEncoder(dimensions=DIMENSIONS)
+            async with searching(url, encoder), session(url) as client:
+                await until_answering(db)
+                call = "call sidecar.embed('data:image/png;base64,iVBO'::bytea, target => 'products.e', vector => null)"
+                with pytest.raises(psycopg.Error, match="a data: URL, which is text") as raised:
+                    await client.execute(call)
+                assert raised.value.sqlstate == "SC002"
+                assert np.allclose(await embed(client, "mug"), encoder.vector_of("mug"), atol=1e-6)
+    finally:
+        postgres_server.drop_database(name)
