@@ -100,7 +100,7 @@ def _identify_text(head: bytes) -> tuple[str, str] | None:
     if text[:5].lower() == b"data:":
         return (
             "a data: URL, which is text",
-            "Store what it encodes, in SQL: decode(split_part(convert_from(…, 'UTF8'), ',', 2), 'base64')",
+            "Store what it encodes, in SQL: decode(split_part(convert_from(..., 'UTF8'), ',', 2), 'base64')",
         )
     if text.startswith(b"\xef\xbf\xbd") or text[:2] in (b"b'", b'b"'):
         return "the way in which Python prints bytes", "Store the bytes themselves"
@@ -123,7 +123,7 @@ def _identify_encoded(text: bytes) -> tuple[str, str] | None:
         if text.startswith(b"\\\\") or text[:2] in (b"\\x", b"0x") or _is_recognisable(decoded):
             return (
                 f"hexadecimal text{_describe(decoded)}, not the bytes that it represents",
-                "Store those, in SQL: decode(regexp_replace(convert_from(…, 'UTF8'), '^[\\\\]+x|^0x', ''), 'hex')",
+                "Store those, in SQL: decode(regexp_replace(convert_from(..., 'UTF8'), '^[\\\\]+x|^0x', ''), 'hex')",
             )
     elif _BASE64_TEXT.match(compact) and _is_recognisable(decoded := _decode_base64(compact)):
         return (
@@ -131,15 +131,15 @@ def _identify_encoded(text: bytes) -> tuple[str, str] | None:
             f"Store those, in SQL: decode({_sql_of_base64(compact)}, 'base64')",
         )
     elif text.startswith(b"\\") and _OCTAL_TEXT.match(text[:64]):
-        return "escaped text (\\377 …), not the bytes that it represents", (
-            "Store those, in SQL: decode(convert_from(…, 'UTF8'), 'escape')"
+        return "escaped text (\\377 ...), not the bytes that it represents", (
+            "Store those, in SQL: decode(convert_from(..., 'UTF8'), 'escape')"
         )
     return None
 
 
 def _sql_of_base64(compact: bytes) -> str:
     """An SQL expression for the column's text in the base64 alphabet that Postgres decodes."""
-    text = "convert_from(…, 'UTF8')"
+    text = "convert_from(..., 'UTF8')"
     return f"translate({text}, '-_', '+/')" if b"-" in compact or b"_" in compact else text
 
 
@@ -163,7 +163,7 @@ def _describe(decoded: bytes) -> str:
 def _identify_reference(text: bytes) -> tuple[str, str] | None:
     """Identifies a number, a path or a URL stored instead of a picture."""
     if text.isdigit() and len(text) <= _MAX_OID_DIGITS:
-        return "a number, perhaps that of a large object", "Store its content, in SQL: lo_get(…)"
+        return "a number, perhaps that of a large object", "Store its content, in SQL: lo_get(...)"
     if (_PATH_OR_URL.match(text) or _FILE_NAME.match(text)) and b"\n" not in text:
         return "the address of a picture, not the picture", "Store the file at that address"
     return None
