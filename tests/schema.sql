@@ -46,7 +46,12 @@ declare
 begin
     drop server if exists sidecar_embed cascade;
     if exists (select from pg_roles r where r.rolname = role) then
-        execute format('drop owned by %I', role);
+        -- Not by DROP OWNED: who may create roles has not their rights.
+        if exists (select from pg_database d cross join aclexplode(d.datacl) a where d.datname = current_database() and a.grantee = role::regrole) then
+            execute format('revoke connect on database %I from %I', current_database(), role);
+        end if;
+        execute format('revoke all on all routines in schema sidecar_internal from %I', role);
+        execute format('revoke all on schema sidecar_internal from %I', role);
         execute format('drop role %I', role);
     end if;
 end $$;
@@ -3510,7 +3515,8 @@ CREATE FUNCTION sidecar_internal.own_addresses() RETURNS SETOF text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select format('host=%s port=%s', a.host, current_setting('port'))
-    from (values (1, nullif(trim(split_part(current_setting('unix_socket_directories', true), ',', 1)), '')), (2, 'localhost'), (3, host(inet_server_addr()))) a(n, host)
+    from (values (1, (select nullif(trim(split_part(s.setting, ',', 1)), '') from pg_settings s where s.name = 'unix_socket_directories')),
+                 (2, 'localhost'), (3, host(inet_server_addr()))) a(n, host)
     where a.host is not null and a.host !~ '\s' order by a.n;
 $$;
 
@@ -3588,7 +3594,8 @@ begin
     if sidecar_internal.dblink_schema() is null then
         execute format('create extension dblink schema %I', sidecar_internal.vector_schema());
     end if;
-    execute format('%s role %I login nosuperuser nocreatedb nocreaterole noreplication password %L',
+    -- A role that is new has no attribute that it should not have, and only a superuser may alter these.
+    execute format('%s role %I login password %L',
                    case when exists (select from pg_roles r where r.rolname = role) then 'alter' else 'create' end, role, password);
     foreach setting in array array['search_path = pg_catalog, pg_temp', 'default_transaction_isolation = ''read committed''',
                                    'default_transaction_read_only = off', 'statement_timeout = 0', 'lock_timeout = 0'] loop
@@ -4449,9 +4456,9 @@ CREATE FUNCTION sidecar_internal.set_embed_server(address text, password text) R
 declare
     options text;
 begin
-    select string_agg(format('%I %L', o.parts[1], o.parts[2]), ', ') into options
-        from regexp_matches(concat(address, case when address !~ '\mdbname\s*=' then ' dbname=' || current_database() end),
-                            '(\w+)\s*=\s*(\S+)', 'g') as o(parts);
+    select string_agg(format('%I %L', o.name, o.value), ', ') into options
+        from (select m.parts[1], m.parts[2] from regexp_matches(address, '(\w+)\s*=\s*(\S+)', 'g') as m(parts)
+              union all select 'dbname', current_database() where address !~ '\mdbname\s*=') o(name, value);
     drop server if exists sidecar_embed cascade;
     execute format('create server sidecar_embed foreign data wrapper dblink_fdw options (%s)', options);
     execute format('grant usage on foreign server sidecar_embed to %s', sidecar_internal.installer());

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 import psycopg
 import pytest
+from psycopg import sql
 
 from sidecar.operations.migrations import migrate
 from tests.clients.dblink import server_with_dblink
@@ -197,6 +199,40 @@ async def test_an_address_that_does_not_answer_is_refused_with_its_error(url: st
     fault = db.execute("select sidecar_internal.embed_connection_fault()").fetchone()
     assert fault is not None
     assert "refused" in fault[0], "doctor finds it"
+
+
+def test_an_owner_that_is_no_superuser_enables_it_again_and_removes_it(server: Server, template: str) -> None:
+    """As the first user of a managed Postgres: it may create roles, and dblink is there."""
+    name = server.create_database()
+    with connect(server.database_url(name)) as superuser:
+        run(superuser, "create role administrator login createrole password 'secret'")
+        run(superuser, "create extension vector; create extension dblink")
+        run(superuser, "grant usage on foreign data wrapper dblink_fdw to administrator")
+        run(superuser, f'alter database "{name}" owner to administrator')
+    address = urlsplit(server.database_url(name))
+    url = address._replace(netloc=f"administrator:secret@{address.hostname}:{address.port}").geturl()
+    migrate(url)
+    with connect(url) as db:
+        for _ in range(2):
+            run(db, "call sidecar.enable_embed()")
+        assert db.execute("select sidecar_internal.embed_connection_fault()").fetchone() == (None,)
+        run(db, "select sidecar.disable_embed()")
+        assert db.execute("select count(*) from pg_roles where rolname like 'sidecar_embed%'").fetchone() == (0,)
+    server.drop_database(name)
+    with connect(server.url) as superuser:
+        run(superuser, "drop role administrator")
+
+
+def test_the_name_of_the_database_may_have_spaces_and_quotes(server: Server, template: str) -> None:
+    name = """it's "my" shop"""
+    with connect(server.url) as superuser:
+        superuser.execute(sql.SQL("create database {} template {}").format(*map(sql.Identifier, (name, template))))
+    with connect(urlsplit(server.url)._replace(path=f"/{quote(name)}").geturl()) as db:
+        run(db, "call sidecar.enable_embed()")
+        assert db.execute("select sidecar_internal.embed_connection_fault()").fetchone() == (None,)
+        run(db, "select sidecar.disable_embed()")
+    with connect(server.url) as superuser:
+        superuser.execute(sql.SQL("drop database {}").format(sql.Identifier(name)))
 
 
 async def test_uninstalling_removes_server_and_role(url: str, db: Connection) -> None:
