@@ -25,13 +25,17 @@ begin
 end $$;
 
 -- An entry that nobody has asked for in the last hour is asked for over the connection, which records its use: so the least
--- recently used are the first to be deleted. A connection that is lost, or in the middle of a cancelled statement, is opened anew.
+-- recently used are the first to be deleted. A connection that is lost, or has the request of a cancelled statement, is opened anew.
+-- Not by dblink(): cancelled, or after statement_timeout, it would wait for the answer all the same.
 create or replace function sidecar_internal.embed_over_connection(fingerprint text, kind text, content bytea, timeout_ms integer) returns real[]
-language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
     ext constant text := sidecar_internal.dblink_schema();
-    request constant text := format('call sidecar_internal.embed_content(%L, %L, %L, %s, null)', fingerprint, kind, content, timeout_ms);
-    is_usable boolean;
+    request constant text := format('call sidecar_internal.embed_content(%L, %L, %L, %L, null)', fingerprint, kind, content, timeout_ms);
+    began constant timestamptz := clock_timestamp();
+    is_open boolean;
+    is_sent boolean;
+    is_busy boolean;
     answer real[];
 begin
     if ext is null or not exists (select from pg_foreign_server s where s.srvname = 'sidecar_embed') then
@@ -40,22 +44,25 @@ begin
     end if;
     for attempt in 1 .. 2 loop
         begin
-            execute format('select coalesce(%2$L = any (%1$s.dblink_get_connections()), false)', ext, 'sidecar_embed') into is_usable;
-            if is_usable then
-                execute format('select %1$s.dblink_is_busy(%2$L) = 0', ext, 'sidecar_embed') into is_usable;
-                if not is_usable then
-                    execute format('select %1$s.dblink_disconnect(%2$L)', ext, 'sidecar_embed');
-                end if;
-            end if;
-            if not is_usable then
+            execute format('select coalesce(%2$L = any (%1$s.dblink_get_connections()), false)', ext, 'sidecar_embed') into is_open;
+            if not is_open then
                 execute format('select %1$s.dblink_connect(%2$L, %2$L)', ext, 'sidecar_embed');
             end if;
-            execute format('select r.answer from %1$s.dblink(%2$L, $1) as r(answer real[])', ext, 'sidecar_embed') into answer using request;
+            execute format('select %1$s.dblink_send_query(%2$L, $1) = 1', ext, 'sidecar_embed') into is_sent using request;
+            if not is_sent then
+                raise exception 'the connection of sidecar.embed is lost' using errcode = 'connection_failure';
+            end if;
+            loop
+                execute format('select %1$s.dblink_is_busy(%2$L) = 1', ext, 'sidecar_embed') into is_busy;
+                exit when not is_busy;
+                perform pg_sleep(least(greatest(0.0005, extract(epoch from clock_timestamp() - began) / 20), 0.05));
+            end loop;
+            execute format('select r.answer from %1$s.dblink_get_result(%2$L) as r(answer real[])', ext, 'sidecar_embed') into answer;
+            execute format('select from %1$s.dblink_get_result(%2$L) as r(answer real[])', ext, 'sidecar_embed'); -- its end
             return answer;
-        exception when connection_exception or connection_failure or connection_does_not_exist or admin_shutdown or crash_shutdown
-            or idle_session_timeout then
+        exception when others then
             execute format('select %1$s.dblink_disconnect(%2$L) from (select unnest(%1$s.dblink_get_connections()) as name) c where c.name = %2$L', ext, 'sidecar_embed');
-            if attempt = 2 then
+            if attempt = 2 or not (sqlstate like '08%' or sqlstate in ('57P01', '57P02', '57P05')) then
                 raise;
             end if;
         end;

@@ -16,7 +16,7 @@ from tests.clients.dblink import server_with_dblink
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.search.shop import DIMENSIONS, connect, make_products, searching
 from tests.integration.sql.session import Connection, run
-from tests.integration.sql_queries.conftest import Session, count, session, until_answering
+from tests.integration.sql_queries.conftest import Session, count, session, until, until_answering
 from tests.servers import Server
 
 pytestmark = pytest.mark.clients
@@ -131,6 +131,32 @@ async def test_a_cancelled_statement_does_not_spoil_the_next(client: Session, en
     with pytest.raises(psycopg.errors.QueryCanceled):
         await asked
     encoder.open()
+    assert np.allclose(await ask(client, "three"), encoder.vector_of("three"), atol=1e-6)
+
+
+async def test_a_cancelled_statement_ends_at_once(client: Session, encoder: GatedEncoder) -> None:
+    encoder.close()
+    asked = asyncio.create_task(client.execute("select sidecar.embed('two', 'products.e', 600000)"))
+    await encoder.until_held()
+    await client.cancel_safe()
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        await asyncio.wait_for(asked, 20)
+    encoder.open()
+
+
+async def test_the_answer_to_a_cancelled_statement_does_not_spoil_the_next(
+    client: Session, encoder: GatedEncoder, db: Connection
+) -> None:
+    await ask(client, "one")
+    encoder.close()
+    asked = asyncio.create_task(ask(client, "two"))
+    await encoder.until_held()
+    await client.cancel_safe()
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        await asked
+    encoder.open()
+    idle = "select count(*) from pg_stat_activity where usename like 'sidecar_embed%' and state <> 'idle'"
+    await until(lambda: db.execute(idle).fetchone() == (0,))  # it has answered
     assert np.allclose(await ask(client, "three"), encoder.vector_of("three"), atol=1e-6)
 
 
