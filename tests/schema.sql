@@ -2125,6 +2125,8 @@ begin
         return null;
     elsif ext is null then
         return 'extension dblink is missing';
+    elsif not sidecar_internal.is_embed_enabled() then
+        return 'it leads to the database that this one is a copy of';
     end if;
     execute format('select from %s.dblink(%L, %L) as r(ok integer)', ext, 'sidecar_embed', 'select 1');
     return null;
@@ -2194,7 +2196,7 @@ declare
     is_busy boolean;
     answer real[];
 begin
-    if ext is null or not exists (select from pg_foreign_server s where s.srvname = 'sidecar_embed') then
+    if ext is null or not sidecar_internal.is_embed_enabled() then
         raise exception 'sidecar.embed cannot ask within a statement yet' using errcode = 'object_not_in_prerequisite_state',
             hint = 'Let the owner of schema sidecar run once: call sidecar.enable_embed(); or ask beforehand: call sidecar.embed(content, target => ..., vector => null);';
     end if;
@@ -3168,6 +3170,15 @@ begin
     end if;
     return coalesce(found_state.state = 'done', false);
 end $$;
+
+CREATE FUNCTION sidecar_internal.is_embed_enabled() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from pg_foreign_server s join pg_user_mappings m on m.srvid = s.oid
+                   where s.srvname = 'sidecar_embed'
+                     and (concat('user=', sidecar_internal.embed_role()) = any (m.umoptions) or concat('dbname=', current_database()) = any (s.srvoptions)));
+$$;
 
 CREATE FUNCTION sidecar_internal.is_intact(w sidecar_internal.watches, key_columns text[], key_types text[]) RETURNS boolean
     LANGUAGE sql STABLE
@@ -5794,6 +5805,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.is_denied_to_all(w sidecar_internal.watc
 REVOKE ALL ON FUNCTION sidecar_internal.is_domain_over(type regtype, wanted regtype) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_done(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.is_embed_enabled() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_intact(w sidecar_internal.watches, key_columns text[], key_types text[]) FROM PUBLIC;
 

@@ -8,6 +8,15 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select format('sidecar_embed_%s', d.oid)::name from pg_database d where d.datname = current_database();
 $$;
 
+-- True if the connection leads to this database. A copy of a database, restored or made with it as template, has the server of the
+-- original, whose sidecars would get its requests; one that was renamed has its role, one restored elsewhere its name.
+create or replace function sidecar_internal.is_embed_enabled() returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select exists (select from pg_foreign_server s join pg_user_mappings m on m.srvid = s.oid
+                   where s.srvname = 'sidecar_embed'
+                     and (concat('user=', sidecar_internal.embed_role()) = any (m.umoptions) or concat('dbname=', current_database()) = any (s.srvoptions)));
+$$;
+
 -- The vector from the cache, or over the session's connection. With the installer's rights: only it may use the connection.
 create or replace function sidecar_internal.embed_in_statement(fingerprint text, kind text, content bytea, timeout_ms integer) returns vector
 language plpgsql stable parallel restricted security definer set search_path = pg_catalog, pg_temp as $$
@@ -38,7 +47,7 @@ declare
     is_busy boolean;
     answer real[];
 begin
-    if ext is null or not exists (select from pg_foreign_server s where s.srvname = 'sidecar_embed') then
+    if ext is null or not sidecar_internal.is_embed_enabled() then
         raise exception 'sidecar.embed cannot ask within a statement yet' using errcode = 'object_not_in_prerequisite_state',
             hint = 'Let the owner of schema sidecar run once: call sidecar.enable_embed(); or ask beforehand: call sidecar.embed(content, target => ..., vector => null);';
     end if;
@@ -86,6 +95,8 @@ begin
         return null;
     elsif ext is null then
         return 'extension dblink is missing';
+    elsif not sidecar_internal.is_embed_enabled() then
+        return 'it leads to the database that this one is a copy of';
     end if;
     execute format('select from %s.dblink(%L, %L) as r(ok integer)', ext, 'sidecar_embed', 'select 1');
     return null;

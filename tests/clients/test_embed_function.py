@@ -261,6 +261,25 @@ def test_the_name_of_the_database_may_have_spaces_and_quotes(server: Server, tem
         superuser.execute(sql.SQL("drop database {}").format(sql.Identifier(name)))
 
 
+def test_a_copy_of_the_database_does_not_ask_the_original(server: Server, template: str) -> None:
+    original = server.create_database(template)
+    with connect(server.database_url(original)) as db:
+        run(db, "call sidecar.enable_embed()")
+    copy = server.create_database(original)
+    fault = "select sidecar_internal.embed_connection_fault()"
+    with connect(server.database_url(copy)) as db:
+        make_products(db)
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="cannot ask within a statement yet"):
+            run(db, "select sidecar.embed('green mug', 'products.e')")
+        assert db.execute(fault).fetchone() == ("it leads to the database that this one is a copy of",)
+        run(db, "call sidecar.enable_embed()")
+        assert db.execute(fault).fetchone() == (None,)
+    for name in (copy, original):
+        with connect(server.database_url(name)) as db:
+            run(db, "select sidecar.disable_embed()")
+        server.drop_database(name)
+
+
 async def test_uninstalling_removes_server_and_role(url: str, db: Connection) -> None:
     run(db, "call sidecar.enable_embed()")
     run(db, "select sidecar.uninstall(force => true)")
