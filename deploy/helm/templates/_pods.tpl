@@ -73,11 +73,22 @@ securityContext:
 {{- $_ := set $own $name $value }}
 {{- end }}
 {{- end }}
+{{- include "sidecar.variables" (dict "root" $root "own" $own "token" (include "sidecar.hasToken" $root)) -}}
+{{- end -}}
+
+{{/* The variables `own`, the token of Hugging Face, and pods.extraEnv, which replaces those of the same name: of a list with a name twice, an upgrade loses one. */}}
+{{- define "sidecar.variables" -}}
+{{- $root := .root -}}
+{{- $own := .own -}}
+{{- $extra := list -}}
+{{- range $root.Values.pods.extraEnv }}{{ $extra = append $extra .name }}{{ end -}}
 {{- range $name := keys $own | sortAlpha }}
+{{- if not (has $name $extra) }}
 - name: {{ $name }}
   value: {{ include "sidecar.settingValue" (get $own $name) | quote }}
 {{- end }}
-{{- if include "sidecar.hasToken" $root }}
+{{- end }}
+{{- if and .token (not (has "HF_TOKEN" $extra)) }}
 - name: HF_TOKEN
   valueFrom:
     secretKeyRef:

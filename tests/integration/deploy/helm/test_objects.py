@@ -270,3 +270,14 @@ def test_keda_owns_the_number_of_pods_that_it_scales() -> None:
     assert authentication["secretTargetRef"] == [
         {"parameter": "connection", "name": "sidecar-reader", "key": "DATABASE_URL"}
     ]
+
+
+def test_a_variable_of_the_operators_replaces_the_charts_own() -> None:
+    extra = [{"name": name, "value": "mine"} for name in ("HF_HOME", "HF_TOKEN", "DATABASE_URL_FILE")]
+    objects = render(huggingFace={"existingSecret": "token"}, pods={"extraEnv": extra})
+    containers = [container_of(found) for found in objects if pod_of(found) is not None]
+    assert len(containers) == 3
+    for container in containers:
+        names = [variable["name"] for variable in container["env"]]
+        assert len(names) == len(set(names)), names
+        assert [plain_env(container)[variable["name"]] for variable in extra] == ["mine"] * 3
