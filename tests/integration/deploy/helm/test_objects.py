@@ -175,6 +175,13 @@ def test_the_network_policy_opens_what_was_named_and_dns() -> None:
     ]
 
 
+def test_more_outgoing_connections_are_those_of_all_pods() -> None:
+    rule = {"ports": [{"port": 5353, "protocol": "UDP"}]}
+    objects = render(networkPolicy={"enabled": True, "extraEgress": [rule]})
+    policies = [o for o in objects if o["kind"] == "NetworkPolicy"]
+    assert [rule in policy["spec"]["egress"] for policy in policies] == [True, True]
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_everything_that_a_pod_mounts_or_runs_as_exists_when_it_starts(name: str) -> None:
     objects = rendered_example(name)
