@@ -175,6 +175,16 @@ def test_the_network_policy_opens_what_was_named_and_dns() -> None:
     ]
 
 
+@pytest.mark.parametrize("resources", [None, {"limits": None}, {"requests": None}, {"limits": {"memory": None}}])
+def test_limits_and_requests_may_be_removed(resources: Object | None) -> None:
+    objects = render(queries={"resources": resources}, migrate={"resources": resources})
+    for found in objects:
+        check(found)
+    limits = container_of(pick(objects, "Deployment"))["resources"].get("limits", {})
+    assert limits["nvidia.com/gpu"] == 1
+    assert ("memory" in limits) == (resources == {"requests": None})
+
+
 def test_more_outgoing_connections_are_those_of_all_pods() -> None:
     rule = {"ports": [{"port": 5353, "protocol": "UDP"}]}
     objects = render(networkPolicy={"enabled": True, "extraEgress": [rule]})
