@@ -36,7 +36,8 @@ def choose_replicas(context: Any) -> tuple[int, dict[str, float]]:
     rates = _latest(metrics.get(RATE, {}))
     if rates:
         rate = sum(rates) / len(rates)
-        faded = state.get("rate", 0.0) * 0.5 ** ((now - state.get("at", now)) / _HALF_LIFE_S)
+        age_s = max(now - state.get("at", now), 0.0)  # the clock may have been set back
+        faded = state.get("rate", 0.0) * 0.5 ** (age_s / _HALF_LIFE_S)
         state = {"rate": max(rate, faded) if rate > 0 else 0.0, "at": now}
     by_requests = context.total_num_requests / context.config.get_target_ongoing_requests()
     by_rows = _replicas_for_rows(_latest(metrics.get(NEEDED, {})), state.get("rate"), context.target_num_replicas)
@@ -46,8 +47,9 @@ def choose_replicas(context: Any) -> tuple[int, dict[str, float]]:
 
 def step_towards(demand: float, present: int) -> int:
     """The next number of replicas for a demand in replicas, which may be a fraction."""
+    most = max(2 * present, 1)
     if demand > present + _SPARE:
-        return min(math.ceil(demand - _SPARE), max(2 * present, 1))
+        return math.ceil(min(demand - _SPARE, most))
     return min(math.ceil(demand + _SPARE), present)
 
 
@@ -63,4 +65,4 @@ def _replicas_for_rows(needed: list[float], rate: float | None, present: int) ->
 def _latest(by_replica: Mapping[Any, Any]) -> list[float]:
     """The last report of each replica, where it is known."""
     values = (float(series[-1].value) for series in by_replica.values() if series)
-    return [value for value in values if value >= 0]
+    return [value for value in values if 0 <= value < math.inf]

@@ -84,3 +84,29 @@ def test_the_number_is_within_its_bounds_whatever_is_reported(
     )
     assert LEAST <= replicas <= min(MOST, 2 * present)
     assert all(isinstance(value, float) for value in after.values())
+
+
+REPORTS = st.lists(st.floats(), max_size=3)
+
+
+@given(
+    needed=REPORTS,
+    rates=REPORTS,
+    clocks=st.lists(st.floats(-1e12, 1e12), min_size=2, max_size=4),
+    present=st.integers(0, 8),
+)
+def test_whatever_is_reported_and_whatever_the_clock_says_there_is_a_number(
+    needed: list[float], rates: list[float], clocks: list[float], present: int
+) -> None:
+    state: dict[str, float] = {}
+    for now in clocks:
+        replicas, state = choose_replicas(
+            context(needed=needed, rates=rates, present=present, requests=1e308, state=state, now=now)
+        )
+        assert LEAST <= replicas <= MOST
+
+
+def test_a_clock_that_is_set_back_does_not_raise_the_remembered_rate() -> None:
+    _, state = choose_replicas(context(needed=[400], rates=[100]))
+    _, state = choose_replicas(context(needed=[400], rates=[100], state=state, now=1000.0 - 3600))
+    assert state["rate"] == 100
