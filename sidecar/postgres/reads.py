@@ -9,6 +9,7 @@ process's clock: clocks of servers play no part, and a standby that has lost its
     ok                the standby     its lag is at most SEARCH_MAX_LAG_S
     behind            the primary     its lag is more
     promoted          the primary     it is no standby any more, and not the server that DATABASE_URL leads to
+    foreign           the primary     it is another database than DATABASE_URL leads to, or another cluster's
     gone              the primary     it does not answer
 
 While the primary does not answer, a standby that does is read, whatever its lag: nothing newer can be had.
@@ -50,8 +51,12 @@ class ReplicaBehind(DatabaseError):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a server is in the write-ahead log. `age_s`: of the last transaction that a standby has replayed."""
+    """Where a server is in the write-ahead log. `age_s`: of the last transaction that a standby has replayed.
 
+    `database`: the cluster's identifier and the name of the database.
+    """
+
+    database: str
     server: str  # the time of its start, by which two addresses are seen to lead to one server
     is_standby: bool
     lsn: int
@@ -95,6 +100,7 @@ class Reads:
         self._progress = Progress()
         self._state = "none" if standby is None else "not tried yet"
         self._answers = False  # the standby, at the last look
+        self._database: str | None = None  # the primary's
         self.lag_s: float | None = None
         self.uses_standby = False
 
@@ -146,7 +152,12 @@ class Reads:
         if isinstance(standby, DatabaseError):
             self._lost(standby)
             return
-        self._answers = True
+        if not isinstance(primary, DatabaseError):
+            self._database = primary.database
+        self._answers = standby.database == (self._database or standby.database)
+        if not self._answers:
+            self._leave("foreign: not the database of DATABASE_URL, or of another cluster", None)
+            return
         if isinstance(primary, DatabaseError):
             self._use(f"ok: DATABASE_URL does not answer, {_kind(standby)} does", self.lag_s or 0.0)
             return
@@ -194,7 +205,7 @@ async def _position(database: Database) -> Position | DatabaseError:
     except TimeoutError:
         return DatabaseUnavailable(f"no answer within {_CHECK_TIMEOUT_S:g} s")
     assert record is not None
-    return Position(record["server"], record["is_standby"], record["lsn"], record["age_s"])
+    return Position(record["database"], record["server"], record["is_standby"], record["lsn"], record["age_s"])
 
 
 def _kind(position: Position) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from sidecar.concurrency import background
@@ -107,6 +108,15 @@ async def test_reads_go_to_the_standby_until_it_is_too_far_behind_and_back(pair:
         assert keys(caught_up) == [20]
         assert caught_up["replica_lag_s"] is not None
         assert "sidecar_search_replica_used 1.0" in (await client.get("/metrics")).text
+
+
+async def test_another_database_of_the_standby_is_not_read(pair: Pair) -> None:
+    execute(pair.primary.url, "create database elsewhere")
+    execute(make_conninfo(pair.primary.url, dbname="elsewhere"), "create extension vector")
+    elsewhere = make_conninfo(pair.standby.url, dbname="elsewhere")
+    async with searching(pair.primary.url, make_encoder(), search_database_url=SecretStr(elsewhere)) as client:
+        await await_state(client, "foreign: not the database of DATABASE_URL")
+        assert keys(await find(client, "red bicycle")) == [1]
 
 
 async def test_a_query_that_replay_cancels_is_run_again(pair: Pair) -> None:

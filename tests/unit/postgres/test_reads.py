@@ -16,11 +16,11 @@ GONE = DatabaseUnavailable("connection refused")
 
 
 def primary(lsn: int, server: str = "a") -> Position:
-    return Position(server, is_standby=False, lsn=lsn, age_s=0.0)
+    return Position("7/shop", server, is_standby=False, lsn=lsn, age_s=0.0)
 
 
-def standby(lsn: int, age_s: float = 0.0) -> Position:
-    return Position("b", is_standby=True, lsn=lsn, age_s=age_s)
+def standby(lsn: int, age_s: float = 0.0, database: str = "7/shop") -> Position:
+    return Position(database, "b", is_standby=True, lsn=lsn, age_s=age_s)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_while_the_primary_is_gone_a_standby_is_read_however_far_behind_it_was(r
 
 
 def test_a_promoted_standby_is_read_only_if_it_is_the_primary(reads: Reads) -> None:
-    promoted = Position("b", is_standby=False, lsn=100, age_s=0.0)
+    promoted = Position("7/shop", "b", is_standby=False, lsn=100, age_s=0.0)
     reads.compare(primary(100), promoted, 0.0)
     assert (str(reads), reads.uses_standby) == (
         "promoted: no standby of DATABASE_URL's server any more: the primary is read",
@@ -124,3 +124,14 @@ def test_of_several_hosts_a_standby_is_meant(url: str, attrs: str | None) -> Non
     address = read_address(standby_url(SecretStr(url)).get_secret_value())
     assert address.options.get("target_session_attrs") in ({None, "any"} if attrs is None else {attrs})
     assert [host.name for host in address.hosts] == url.partition("//")[2].partition("/")[0].split(",")
+
+
+@pytest.mark.parametrize("database", ["8/shop", "7/postgres"])
+def test_a_standby_of_another_cluster_or_another_database_is_never_read(reads: Reads, database: str) -> None:
+    reads.compare(primary(100), standby(200, database=database), 0.0)
+    assert where(reads) == (False, None)
+    assert str(reads).startswith("foreign: ")
+    reads.compare(GONE, standby(200, database=database), 1.0)
+    assert where(reads) == (False, None)
+    reads.compare(primary(300), standby(300), 2.0)
+    assert where(reads) == (True, 0.0)
