@@ -113,14 +113,18 @@ class RayWorkers:
 
     def stop(self) -> None:
         """Stops all workers in order, and lets go of what they reserved."""
-        alive = [actor for number, actor in enumerate(self._actors) if number in self._states]
-        stopping = [actor.stop.remote() for actor in alive]
+        stopping = [self._actors[number].stop.remote() for number in self._started()]
         if stopping:
             ray.wait(stopping, num_returns=len(stopping), timeout=self._settings.shutdown_timeout_s)
         for actor in self._actors:
             ray.kill(actor)
         self._actors.clear()
         self._states.clear()
+
+    def _started(self) -> set[int]:
+        """The workers that may have rows: those that have ever answered, also if nobody has looked since."""
+        answered = [number for number, asked in self._asked.items() if ray.wait([asked], timeout=0)[0]]
+        return {*self._states, *answered} - self._dead
 
     def _grow(self) -> list[str]:
         wanted = self._count or self._room()

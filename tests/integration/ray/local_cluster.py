@@ -50,7 +50,8 @@ class LocalCluster:
             for _ in range(_NODES - 1):
                 _add_node(cluster)
             ray.init(address=cluster.address, log_to_driver=False, logging_level="WARNING")
-            serve.start(http_options={"host": "127.0.0.1", "port": port})
+            # Proxies of all nodes would share the port here, and one that has just begun answers 404.
+            serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
             yield cls(cluster, port)
         finally:
             started = psutil.Process().children(recursive=True)

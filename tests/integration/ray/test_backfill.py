@@ -14,6 +14,10 @@ import psycopg
 import pytest
 import ray
 
+from sidecar.config import load_settings
+from sidecar.ray.backfill import RayWorkers
+from sidecar.ray.options import RayOptions
+from tests.integration.ray.devices import load_timed
 from tests.integration.ray.local_cluster import START_S, LocalCluster, kill_process
 from tests.integration.ray.texts import make_table, pids_with_leases, value, wrong_vectors
 from tests.waiting import wait_until
@@ -44,6 +48,20 @@ def _backfill(cluster: LocalCluster) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_worker_that_nobody_has_heard_of_yet_gives_back_its_rows_too(
+    cluster: LocalCluster, db: psycopg.Connection
+) -> None:
+    db.execute("insert into docs (body) select 'row ' || i from generate_series(1, 2000) i")
+    options = RayOptions(gpus_per_replica=1, cpus_per_replica=1)
+    workers = RayWorkers(load_settings(), options, 1, load_timed)
+    try:
+        workers.check()  # it is asked to start
+        wait_until(lambda: pids_with_leases(db), f"a worker on {cluster.address} to have rows", START_S)
+    finally:
+        workers.stop()
+    assert not pids_with_leases(db)
 
 
 def test_it_goes_on_after_ctrl_c_and_after_the_death_of_a_worker_and_then_lets_the_gpus_go(
