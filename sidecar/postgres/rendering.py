@@ -122,6 +122,7 @@ def _names(w: Identifiers) -> Mapping[str, Callable[..., str]]:
         "table": lambda: w.table,
         "target": lambda: w.target,
         "vector": lambda: _vector_type(w),
+        "vector_schema": lambda: w.vector_schema,
         "vector_send": lambda: f"{_vector_type(w)}_send",
         "vector_equals": lambda: f"operator({w.vector_schema}.=)",
         "vector_bytes": lambda: str(w.dimensions * NUMBER_BYTES[w.storage]),
