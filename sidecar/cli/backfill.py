@@ -93,6 +93,10 @@ def backfill(  # noqa: PLR0913 - one parameter for every option of the command
     with open_database(database_url) as operations:
         watches = operations.status(table, target)
     if all(_is_done(watch) for watch in watches):
+        if as_json:
+            view = open_view(as_json=True)
+            for watch in watches:
+                view.show(watch, Rate(), None)
         _print_end(watches, {}, 0.0, as_json=as_json)
         return
     _refuse_blocked([watch for watch in watches if not _is_done(watch)])

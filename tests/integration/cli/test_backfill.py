@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import psycopg
 import pytest
 
@@ -72,3 +74,9 @@ def test_with_nothing_pending_it_ends_at_once(settings: Settings, database_url: 
         connection.execute("truncate docs")
         connection.execute("select sidecar.unwatch('docs', 'embedding')")
     assert command_line.succeed("backfill").startswith("Nothing is watched.")
+
+
+def test_with_nothing_pending_each_watch_is_a_line_of_json(settings: Settings, command_line: CommandLine) -> None:
+    BackfillRun(None, "docs", None, as_json=False).until_done(LocalWorker(settings, spoiling))
+    watch = json.loads(command_line("backfill", "--json").stdout)
+    assert (watch["relation"], watch["pending"], watch["failed"]) == ("docs", 0, 1)

@@ -13,7 +13,7 @@ from tests.integration.cli.test_search import write_title_vectors
 from tests.integration.server.process import Process
 from tests.unit.cli.test_help import COMMANDS
 
-WITHOUT_JSON = {"demo", "serve"}
+WITHOUT_JSON = {"demo", "serve", "ray"}
 NEEDS_A_SIDECAR = {"verify"}
 COMMAND_LINES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "migrate": ((), {"before", "after", "seconds"}),
@@ -32,8 +32,8 @@ COMMAND_LINES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "texts": (("products", "--truncated"), {"key", "embedded_at"}),
     "search": (("products", "a hat"), {"key", "distance", "row"}),
 }
-# tests/e2e/test_exported_demo.py, tests/integration/cli/test_bench.py
-TAKES_LONG = {"export", "bench"}
+# tests/e2e/test_exported_demo.py, test_bench.py, test_backfill.py, tests/integration/operators/test_recall.py
+TESTED_ELSEWHERE = {"export", "bench", "backfill", "recall"}
 LISTS = {"status", "failures", "texts", "search"}
 
 
@@ -53,7 +53,7 @@ def watched(db: Db) -> Db:
 
 
 def test_every_command_that_prints_json_is_tested_here() -> None:
-    assert set(COMMAND_LINES) | WITHOUT_JSON | NEEDS_A_SIDECAR | TAKES_LONG == set(COMMANDS)
+    assert set(COMMAND_LINES) | WITHOUT_JSON | NEEDS_A_SIDECAR | TESTED_ELSEWHERE == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMAND_LINES)
