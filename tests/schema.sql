@@ -2861,8 +2861,14 @@ CREATE FUNCTION sidecar_internal.has_long_queue(w sidecar_internal.watches) RETU
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select coalesce(pg_relation_size(to_regclass(format('sidecar_internal.events_%s', w.id))), 0)
-         + coalesce(pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))), 0) > 1024 * 1024;
+    with queue as (
+        select q, pg_relation_size(q) as bytes
+        from unnest(array[format('sidecar_internal.events_%s', w.id), format('sidecar_internal.delayed_%s', w.id)]) u(name), to_regclass(u.name) q
+        where q is not null
+    )
+    select coalesce(sum(bytes) > 64 * 1024 * 1024
+                    or sum(bytes) > 1024 * 1024 and sum((select c.n from sidecar_internal.count_rows(q, false) c where bytes > 0)) > 0, false)
+    from queue;
 $$;
 
 CREATE FUNCTION sidecar_internal.has_old_triggers(w sidecar_internal.watches) RETURNS boolean

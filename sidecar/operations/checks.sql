@@ -261,7 +261,9 @@ from sidecar_internal.watches w cross join lateral sidecar_internal.count_foreig
 where w.unwatched_at is null and not sidecar_internal.has_long_queue(w) and sidecar_internal.structure_fault_v2(w) is null and c.foreign_vectors > 0
   and not exists (select from sidecar_internal.scans s where s.watch_id = w.id and s.finished_at is null and s.purpose <> 'sweep')
 union all
-select 'note', format('%s.%I', w.relation, w.target), format('about %s events wait, so vectors were not compared with what was recorded of them', q.n),
+select 'note', format('%s.%I', w.relation, w.target),
+       format('%s, so vectors were not compared with what was recorded of them',
+              case when q.n > 0 then format('about %s events wait', q.n) else 'the queue is full of dead rows' end),
        'those of waiting rows are about to be replaced or deleted', 'sidecar doctor', 'shell'
 from sidecar_internal.watches w cross join lateral sidecar_internal.count_rows(format('sidecar_internal.events_%s', w.id), false) q
 where w.unwatched_at is null and sidecar_internal.has_long_queue(w)

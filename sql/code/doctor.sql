@@ -14,11 +14,18 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     union select current_user where not exists (select from running) and not exists (select from granted);
 $$;
 
--- True if the queue is so long that asking for each of a few hundred rows whether it waits would read it too often.
+-- True if the queue is so long that asking for each of a few hundred rows whether it waits would read it too often. Dead rows alone
+-- make it long only from 64 MB on.
 create or replace function sidecar_internal.has_long_queue(w sidecar_internal.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select coalesce(pg_relation_size(to_regclass(format('sidecar_internal.events_%s', w.id))), 0)
-         + coalesce(pg_relation_size(to_regclass(format('sidecar_internal.delayed_%s', w.id))), 0) > 1024 * 1024;
+    with queue as (
+        select q, pg_relation_size(q) as bytes
+        from unnest(array[format('sidecar_internal.events_%s', w.id), format('sidecar_internal.delayed_%s', w.id)]) u(name), to_regclass(u.name) q
+        where q is not null
+    )
+    select coalesce(sum(bytes) > 64 * 1024 * 1024
+                    or sum(bytes) > 1024 * 1024 and sum((select c.n from sidecar_internal.count_rows(q, false) c where bytes > 0)) > 0, false)
+    from queue;
 $$;
 
 -- The number of rows of a companion whose watched row is gone and for which no event is queued. Counts at most `at_most`, of a large
