@@ -3696,13 +3696,19 @@ declare
     models integer;
 begin
     if named is null then
-        select count(distinct (x.fingerprint, x.model, x.dimensions)) into models from sidecar_internal.watches x where x.unwatched_at is null;
+        -- A watch without vectors takes the model of another one, if it may.
+        select count(distinct (x.fingerprint, case when x.fingerprint is null then x.model end, x.dimensions)) into models
+            from sidecar_internal.watches x
+            where x.unwatched_at is null and (x.fingerprint is not null or not exists (
+                select from sidecar_internal.watches f
+                where f.unwatched_at is null and f.fingerprint is not null and f.dimensions = x.dimensions
+                  and (x.model is null or x.model in (f.model, f.fingerprint))));
         if models <> 1 then
             raise exception '%', case models when 0 then 'nothing is watched, so there is no model to embed with'
                                  else format('the watches of this database have %s models', models) end
                 using errcode = 'invalid_parameter_value', hint = 'Name a watch: target => ''table.column''. sidecar.status lists them.';
         end if;
-        select * into w from sidecar_internal.watches x where x.unwatched_at is null order by x.id limit 1;
+        select * into w from sidecar_internal.watches x where x.unwatched_at is null order by x.fingerprint is null, x.id limit 1;
     elsif query_model.relation is null then
         raise exception 'there is no table %', named using errcode = 'undefined_table',
             hint = 'Write target => ''table.column'', with the schema if it is not in search_path. sidecar.status lists the watches.';

@@ -270,3 +270,19 @@ async def test_a_reason_that_the_encoding_of_the_database_lacks_stops_no_queries
                 assert np.allclose(await embed(client, "mug"), encoder.vector_of("mug"), atol=1e-6)
     finally:
         postgres_server.drop_database(name)
+
+
+async def test_without_a_target_a_watch_that_has_no_vectors_yet_takes_the_model_of_the_others(
+    database_url: str, encoder: GatedEncoder, db: Connection
+) -> None:
+    async with searching(database_url, encoder), session(database_url) as client:
+        await until_answering(db)
+        await until(lambda: count(db, "watches", "fingerprint is not null") > 0)
+        db.execute("create table empty (id bigint primary key, body text)")
+        db.execute(f"select sidecar.watch('empty', source => 'body', dimensions => {DIMENSIONS})".encode())
+        row = await (await client.execute("call sidecar.embed('mug', vector => null)")).fetchone()
+        assert row is not None
+        assert row[0]
+        db.execute("update sidecar_internal.watches set model = 'another' where relation = 'empty'::regclass")
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="have 2 models"):
+            await client.execute("call sidecar.embed('mug', vector => null)")
