@@ -173,7 +173,7 @@ class _Answering:
                 await self._write_answers()
                 if clock() >= searched_s + SEARCH_INTERVAL_S:
                     searched_s = clock()
-                    self._waiting += await self._requests.find()
+                    self._waiting = [*dict.fromkeys([*self._waiting, *await self._requests.find()])]
                 await self._take()
                 if clock() >= renewed_s + RENEWAL_INTERVAL_S:
                     renewed_s = clock()
@@ -238,7 +238,11 @@ class _Answering:
             raise InputError(code, f"The content has {request.bytes} bytes; at most {limit} are embedded.")
         if request.kind == "image":
             return (await self._embedder.embed_picture(request.content, Lane.QUERY)).vector
-        (answer,) = await self._embedder.embed_texts([request.content.decode()], Lane.QUERY)
+        try:
+            text = request.content.decode()
+        except UnicodeDecodeError as error:  # not by sidecar.embed, which takes texts of the database
+            raise InputError("not_a_text", f"The content is no text in UTF-8: {error.reason}.") from error
+        (answer,) = await self._embedder.embed_texts([text], Lane.QUERY)
         if isinstance(answer, InputError):
             raise answer
         return answer.vector

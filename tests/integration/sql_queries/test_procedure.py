@@ -222,6 +222,15 @@ async def test_a_text_without_content_is_refused(database_url: str, text: str, m
     assert raised.value.sqlstate == "SC002"
 
 
+@pytest.mark.usefixtures("service")
+async def test_bytes_that_are_no_text_are_refused(database_url: str, encoder: GatedEncoder) -> None:
+    async with session(database_url) as client:
+        call = "call sidecar_internal.embed_content(%s, 'text', '\\xff', 20000, null)"
+        with pytest.raises(psycopg.Error, match="The content is no text in UTF-8") as raised:
+            await client.execute(call, (encoder.fingerprint,))
+    assert raised.value.sqlstate == "SC002"
+
+
 @pytest.mark.usefixtures("encoder")
 @pytest.mark.parametrize(
     ("target", "message", "hint"),
