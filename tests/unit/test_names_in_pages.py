@@ -40,6 +40,13 @@ def test_names_of_our_schema_exist(page: str) -> None:
     assert named <= _existing()
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_what_every_sidecar_counts_is_not_summed(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    summed = re.findall(r"\bsum(?: by \([^)]*\))? \(sidecar_watch_(?!\w*_total)\w+", text)
+    assert not summed, f"each sidecar has the gauges of all watches; use max: {summed}"
+
+
 def test_the_comparison_has_a_source_for_each_reference_and_uses_all_of_them() -> None:
     sections = sections_of((ROOT / "docs" / "comparison.md").read_text(encoding="utf-8"))
     sources = {int(number) for number in re.findall(r"^(\d+)\. ", sections["Sources"], re.MULTILINE)}
