@@ -89,6 +89,8 @@ def backfill(  # noqa: PLR0913 - one parameter for every option of the command
       sidecar backfill
       sidecar backfill products --ray --address 10.0.0.5:6379
     """
+    if not on_ray and any(value is not None for value in (address, workers, gpus_per_worker, cpus_per_worker)):
+        raise typer.BadParameter("--address, --workers, --gpus-per-worker and --cpus-per-worker go with --ray")
     settings = _load_settings(database_url)
     with open_database(database_url) as operations:
         watches = operations.status(table, target)

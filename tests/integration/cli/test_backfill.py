@@ -80,3 +80,10 @@ def test_with_nothing_pending_each_watch_is_a_line_of_json(settings: Settings, c
     BackfillRun(None, "docs", None, as_json=False).until_done(LocalWorker(settings, spoiling))
     watch = json.loads(command_line("backfill", "--json").stdout)
     assert (watch["relation"], watch["pending"], watch["failed"]) == ("docs", 0, 1)
+
+
+@pytest.mark.usefixtures("settings")
+def test_an_option_of_ray_without_it_is_refused(command_line: CommandLine) -> None:
+    outcome = command_line("backfill", "--workers", "2")
+    assert outcome.code == 2
+    assert "--address, --workers, --gpus-per-worker and --cpus-per-worker go with --ray" in outcome.stderr
