@@ -173,6 +173,7 @@ begin
         raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
     end if;
+    perform sidecar_internal.check_filter(w, filter);
     if numnode(words) = 0 then
         words := null;
     end if;
@@ -226,6 +227,7 @@ begin
         raise exception 'there is no HNSW index on %.% to measure: %', w.relation, quote_ident(w.target), index_state
             using errcode = 'object_not_in_prerequisite_state', hint = 'Without an index every search is exact.';
     end if;
+    perform sidecar_internal.check_filter(w, filter);
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     for vector in select v from sidecar_internal.sample_vectors(w, sample) v loop
         perform set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true);
@@ -1115,6 +1117,23 @@ begin
                 hint = 'Name it once.';
         end if;
     end loop;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_filter(w sidecar_internal.watches, filter jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    missing text;
+begin
+    select f.key into missing from jsonb_each(filter) f
+        where not exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = f.key and a.attnum > 0 and not a.attisdropped)
+        order by f.key limit 1;
+    if missing is not null then
+        raise exception 'table % has no column % to filter by', w.relation, quote_literal(missing)
+            using errcode = 'undefined_column', hint = concat(sidecar_internal.did_you_mean_column(missing, w.relation),
+                                                              'filter has columns of the table: {"tenant": 7}.');
+    end if;
 end $$;
 
 CREATE FUNCTION sidecar_internal.check_key_types(relation regclass) RETURNS void
@@ -5607,6 +5626,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.changes_unnamed(w sidecar_internal.watch
 REVOKE ALL ON FUNCTION sidecar_internal.check_companion(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_exposed(relation regclass, expose text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_filter(w sidecar_internal.watches, filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_key_types(relation regclass) FROM PUBLIC;
 

@@ -79,6 +79,7 @@ begin
         raise exception 'there is no HNSW index on %.% to measure: %', w.relation, quote_ident(w.target), index_state
             using errcode = 'object_not_in_prerequisite_state', hint = 'Without an index every search is exact.';
     end if;
+    perform sidecar_internal.check_filter(w, filter);
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     for vector in select v from sidecar_internal.sample_vectors(w, sample) v loop
         perform set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true);

@@ -88,6 +88,22 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     from jsonb_each_text(filter) f;
 $$;
 
+-- Raises if the filter names a column that the table does not have.
+create or replace function sidecar_internal.check_filter(w sidecar_internal.watches, filter jsonb) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    missing text;
+begin
+    select f.key into missing from jsonb_each(filter) f
+        where not exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = f.key and a.attnum > 0 and not a.attisdropped)
+        order by f.key limit 1;
+    if missing is not null then
+        raise exception 'table % has no column % to filter by', w.relation, quote_literal(missing)
+            using errcode = 'undefined_column', hint = concat(sidecar_internal.did_you_mean_column(missing, w.relation),
+                                                              'filter has columns of the table: {"tenant": 7}.');
+    end if;
+end $$;
+
 -- The statement of hybrid_search. $1 query vector, $2 tsquery, $3 candidates, $4 RRF constant, $5 and $6 weights, $7 k. Equal
 -- values share a rank, and equal scores are ordered by key: the same data gives the same answer. The nearest rows are cut off
 -- with their ties and not by key, because Postgres 16 would not use the HNSW index with a second sort column.
@@ -146,6 +162,7 @@ begin
         raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
     end if;
+    perform sidecar_internal.check_filter(w, filter);
     if numnode(words) = 0 then
         words := null;
     end if;

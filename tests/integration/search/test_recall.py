@@ -87,3 +87,11 @@ def test_without_an_index_there_is_nothing_to_measure(db: Connection) -> None:
     with pytest.raises(psycopg.Error, match=nothing) as raised:
         run(db, "select * from sidecar.recall('bare')")
     assert raised.value.diag.message_hint == "Without an index every search is exact."
+
+
+def test_a_column_that_the_table_lacks_is_named(db: Connection) -> None:
+    fill(db, companion=False)
+    for search in ("sidecar.recall('items', filter => ", "sidecar.hybrid_search('items', null, 'text', filter => "):
+        with pytest.raises(psycopg.errors.UndefinedColumn, match="no column 'tenent' to filter by") as raised:
+            run(db, f"""select * from {search}'{{"tenent": 3}}')""")
+        assert "Did you mean 'tenant'?" in str(raised.value.diag.message_hint)
