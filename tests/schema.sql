@@ -3790,7 +3790,7 @@ declare
 begin
     perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
     for w in select x.id, greatest(x.truncated_gen, p.drawn) as least_used, to_regclass(format('sidecar_internal.ledger_%s', x.id)) as ledger,
-                    coalesce(p.drawn <= pg_sequence_last_value('sidecar_internal.generation'), false) as is_ahead
+                    coalesce(p.drawn_at = p.updated_at and p.drawn <= pg_sequence_last_value('sidecar_internal.generation'), false) as is_ahead
              from sidecar_internal.watches x left join sidecar_internal.progress p on p.watch_id = x.id loop
         used := greatest(used, w.least_used);
         for found_gen in select sidecar_internal.highest_generation(format('sidecar_internal.%s_%s', t, w.id))
@@ -5429,7 +5429,8 @@ CREATE TABLE sidecar_internal.progress (
     embedded_total bigint DEFAULT 0 NOT NULL,
     lag_ms double precision,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    drawn bigint
+    drawn bigint,
+    drawn_at timestamp with time zone
 )
 WITH (fillfactor='50', autovacuum_vacuum_threshold='50', autovacuum_vacuum_scale_factor='0');
 

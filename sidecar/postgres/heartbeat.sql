@@ -18,8 +18,11 @@ delete from sidecar_internal.sidecars where id = $1
 
 -- name: record_progress
 -- $2 rows embedded since the last call, $3 their mean lag in ms or NULL. Nothing for a watch whose table was dropped. `drawn` is at
--- or above every generation in the ledger; raise_generation reads it.
-insert into sidecar_internal.progress (watch_id, embedded_total, lag_ms, drawn)
-select w.id, $2::bigint, $3::float8, pg_sequence_last_value('sidecar_internal.generation') from sidecar_internal.watches w where w.id = $1 for key share
+-- or above every generation in the ledger while drawn_at = updated_at, which raise_generation reads: a sidecar of the version
+-- before sets updated_at alone.
+insert into sidecar_internal.progress (watch_id, embedded_total, lag_ms, drawn, drawn_at, updated_at)
+select w.id, $2::bigint, $3::float8, pg_sequence_last_value('sidecar_internal.generation'), c.now, c.now
+    from sidecar_internal.watches w, (select clock_timestamp() as now offset 0) c where w.id = $1 for key share of w
 on conflict (watch_id) do update set embedded_total = progress.embedded_total + excluded.embedded_total,
-    lag_ms = coalesce(excluded.lag_ms, progress.lag_ms), drawn = greatest(progress.drawn, excluded.drawn), updated_at = clock_timestamp()
+    lag_ms = coalesce(excluded.lag_ms, progress.lag_ms), drawn = greatest(progress.drawn, excluded.drawn),
+    drawn_at = excluded.drawn_at, updated_at = excluded.updated_at

@@ -144,7 +144,7 @@ declare
 begin
     perform pg_advisory_xact_lock(hashtextextended('sidecar.raise_generation', 0));
     for w in select x.id, greatest(x.truncated_gen, p.drawn) as least_used, to_regclass(format('sidecar_internal.ledger_%s', x.id)) as ledger,
-                    coalesce(p.drawn <= pg_sequence_last_value('sidecar_internal.generation'), false) as is_ahead
+                    coalesce(p.drawn_at = p.updated_at and p.drawn <= pg_sequence_last_value('sidecar_internal.generation'), false) as is_ahead
              from sidecar_internal.watches x left join sidecar_internal.progress p on p.watch_id = x.id loop
         used := greatest(used, w.least_used);
         for found_gen in select sidecar_internal.highest_generation(format('sidecar_internal.%s_%s', t, w.id))

@@ -47,7 +47,7 @@ def fill_ledger(db: Connection) -> None:
 
 def test_a_sidecar_that_starts_reads_no_large_ledger_while_the_sequence_is_ahead_of_it(db: Connection) -> None:
     fill_ledger(db)
-    run(db, "update sidecar_internal.progress set drawn = 1999999")
+    run(db, "update sidecar_internal.progress set drawn = 1999999, drawn_at = updated_at")
     run(db, "select setval('sidecar_internal.generation', 2000000)")
     assert pages_read(db, "select sidecar_internal.raise_generation()") < MAX_PAGES
     assert value(db, "select nextval('sidecar_internal.generation')") == 2_000_001
@@ -56,8 +56,17 @@ def test_a_sidecar_that_starts_reads_no_large_ledger_while_the_sequence_is_ahead
 @pytest.mark.parametrize("recorded", [None, 1_000_010])
 def test_a_sequence_that_was_lost_is_raised_above_a_large_ledger_too(db: Connection, recorded: int | None) -> None:
     fill_ledger(db)
-    run(db, "update sidecar_internal.progress set drawn = %s", recorded)
+    run(db, "update sidecar_internal.progress set drawn = %s, drawn_at = updated_at", recorded)
     run(db, "alter sequence sidecar_internal.generation restart with 1")
+    run(db, "select sidecar_internal.raise_generation()")
+    assert value(db, "select nextval('sidecar_internal.generation')") > 1_000_000 + ROWS
+
+
+def test_results_that_an_older_sidecar_recorded_are_not_forgotten_by_a_sequence_that_was_lost(db: Connection) -> None:
+    run(db, "update sidecar_internal.progress set drawn = 10, drawn_at = updated_at")
+    fill_ledger(db)
+    run(db, "update sidecar_internal.progress set embedded_total = 10, updated_at = clock_timestamp()")
+    run(db, "select setval('sidecar_internal.generation', 5000)")
     run(db, "select sidecar_internal.raise_generation()")
     assert value(db, "select nextval('sidecar_internal.generation')") > 1_000_000 + ROWS
 
