@@ -10,9 +10,13 @@ import pytest
 
 from sidecar.config import Settings
 from tests.integration.deploy.helm.chart import (
+    CHART,
     EXAMPLES,
     Object,
     container_of,
+    example,
+    helm,
+    parse,
     pick,
     plain_env,
     pod_of,
@@ -298,3 +302,13 @@ def test_a_variable_of_the_operators_replaces_the_charts_own() -> None:
         names = [variable["name"] for variable in container["env"]]
         assert len(names) == len(set(names)), names
         assert [plain_env(container)[variable["name"]] for variable in extra] == ["mine"] * 3
+
+
+@pytest.mark.parametrize("release", ["123", "shop.v2", "r" * 53])
+def test_every_name_that_helm_gives_a_release_is_one_for_its_objects(release: str) -> None:
+    ended = helm("template", release, CHART, "--values", example("scale-to-zero"))
+    assert ended.returncode == 0, ended.stderr
+    for found in parse(ended.stdout):
+        check(found)
+        if found["kind"] == "Service":
+            assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", found["metadata"]["name"])
