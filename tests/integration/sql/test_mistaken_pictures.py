@@ -34,7 +34,7 @@ def test_the_sql_in_the_message_converts_the_text_to_the_picture(db: Connection,
     expression = re.search(r"in SQL: (.*)\.$", caught.value.message)
     assert expression is not None
 
-    query = "select " + expression[1].replace("…", "photo") + " from (select %s::bytea) as stored (photo)"
+    query = "select " + expression[1].replace("...", "photo") + " from (select %s::bytea) as stored (photo)"
     [(picture,)] = db.execute(query, [stored]).fetchall()
 
     assert bytes(picture) == PICTURE

@@ -62,13 +62,20 @@ def test_an_unknown_option_is_wrong_usage(command_line: CommandLine) -> None:
     assert "--follow" in outcome.stderr
 
 
-def test_the_help_takes_less_than_half_a_second_of_cpu() -> None:
+def test_the_help_takes_little_more_cpu_than_the_libraries_that_print_it() -> None:
+    """On an idle machine 0.35 s; a model's or a database's library would add a second."""
+    libraries = "import asyncio, http.client, rich.console, typer"
+    help_ = "import sys; sys.argv = ['sidecar', '--help']; from sidecar.cli import main; main()"
+    # The least of several, since machines are slow at times.
+    assert min(_cpu_s(help_) for _ in range(3)) < 2.2 * min(_cpu_s(libraries) for _ in range(3))
+
+
+def _cpu_s(program: str) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    program = "import sys; sys.argv = ['sidecar', '--help']; from sidecar.cli import main; main()"
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     # CPU time, so that other processes on the machine do not count.
-    assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
+    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
 
 
 def test_importing_the_command_line_imports_nothing_heavy() -> None:

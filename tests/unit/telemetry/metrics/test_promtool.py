@@ -30,6 +30,7 @@ def complete_telemetry() -> Telemetry:
     telemetry.events_done('public."odd\n\\name".é', {("failed", "not_a_picture"): 1})
     telemetry.vectors_committed("public.items.embedding", [0.1], [0.2])
     telemetry.set_listener_connected(connected=True)
+    telemetry.sql_query_answered("embedded", 0.02)
     telemetry.metrics.watches.set_readings([READING])
     telemetry.metrics.lanes.set_depth("query", waiting=1, reserved=1, running=1, capacity=3)
     telemetry.metrics.device.set_model("model", "fingerprint", 16, {"cuda:0": None})
