@@ -15,7 +15,7 @@ from sidecar.batching.encoder import PairScale, PreparedText
 from sidecar.pictures.picture import DecodedPicture
 
 DIMENSIONS = 300
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 MAX_DEVICES = 8  # calls that may be blocked at a time
 PROBE_LABEL = 0  # of the known inputs that the batcher tries on a failing device
 
