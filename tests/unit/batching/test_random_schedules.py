@@ -230,8 +230,9 @@ class BatcherMachine(RuleBasedStateMachine):
         elif isinstance(answer, DeviceOutOfMemory):
             assert TOO_LARGE_ALONE in submitted.labels
         elif isinstance(answer, DeviceError):
-            # Beside a faulty input, or on one device that is broken, an input fails once, and is then retried alone.
-            assert self.devices == 1 or FAULTY in submitted.labels or self.failed_calls >= 2, answer
+            # Beside a faulty input, or on one device that is broken, an input fails once, and is then retried alone, if
+            # another device is known to work then: test_devices.py has that case by itself.
+            assert self.devices == 1 or FAULTY in submitted.labels or self.failed_calls >= 1, answer
         elif isinstance(answer, BaseException):
             assert isinstance(answer, TimeoutError), answer
         else:
