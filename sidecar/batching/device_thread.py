@@ -227,7 +227,7 @@ class DeviceThread:
             may_retry = not finished.batch.is_retry and self._devices.other_works(self.device)
             for part, result in finished.encoded.slice_results:
                 failed = isinstance(result, DeviceError)
-                if may_retry and _is_incomplete(result) and not part.job.answer.done():
+                if may_retry and _is_incomplete(result) and not part.job.dropped:
                     self._queues.retry(part, self.device.number)
                     continue
                 answers.append((part, result))

@@ -43,7 +43,8 @@ class Job:
     """Inputs that wait for the device; they may be split over several micro-batches.
 
     `answer` gets one float32 row per item once all are encoded. `taken` items have gone to the device, in order.
-    `trace` is the caller's. `enqueued_s` is a time of time.monotonic(), 0 before the job is in its lane.
+    `trace` is the caller's. `enqueued_s` is a time of time.monotonic(), 0 before the job is in its lane. `dropped`: it
+    failed or was cancelled, and no more of it is encoded. Its answer says so only once the event loop has set it.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Job:
         self.trace = trace
         self.enqueued_s = 0.0
         self.taken = 0
+        self.dropped = False
         self._rows: dict[int, NDArray[np.float32]] = {}  # by the index of their first item
 
     @property

@@ -81,6 +81,7 @@ class LaneQueues:
 
     def drop(self, job: Job) -> bool:
         """Removes the items of a job that no device has taken, and its retries; False if there are none."""
+        job.dropped = True
         kept = [retry for retry in self._retries if retry.part.job is not job]
         has_retries, self._retries = len(kept) < len(self._retries), kept
         return self._lanes[job.lane].drop(job) or has_retries

@@ -32,7 +32,7 @@ from tests.unit.batching.submitting import (
     submit_text,
     submit_texts,
 )
-from tests.waiting import wait_until_async
+from tests.waiting import wait_until, wait_until_async
 
 PATIENT = HealthLimits(max_failures=3, timeout_s=600, recovery_s=600)
 
@@ -159,6 +159,35 @@ async def test_a_slice_that_fails_on_both_devices_drops_the_rest_of_its_job() ->
         assert batcher.depth(QUERY).waiting == 0
         np.testing.assert_array_equal(await submit_text(batcher, 50), [vector_of(50)])
     assert sum(3 in labels for each in encoders for _, labels in each.seen) == 2
+
+
+async def test_a_slice_of_a_job_that_has_failed_is_not_retried_although_its_caller_does_not_know_yet() -> None:
+    def fault(_labels: list[int]) -> BaseException | None:
+        return DeviceError("bus error")
+
+    one, two, three = encoders = [GatedEncoder(fault) for _ in range(3)]
+    async with batcher_on(*encoders) as (batcher, _):
+        await let_callers_run()  # starts the devices' threads
+        wait_until(lambda: batcher._queues.idle_devices == 3, "all devices to be idle")
+        job = submit_texts(batcher, range(24))
+        slices = [(await encoder.next_call())[1] for encoder in encoders]
+
+        # From here on the event loop does not run, so the job's answer is not set.
+        one.release()
+        wait_until(lambda: batcher._queues.waiting(QUERY) == 8, "the first slice to wait for a second try")
+        three.release()
+        wait_until(lambda: len(three.seen) == 2 and len(one.seen) == 2, "both slices to be tried again")
+        assert (three.seen[1][1], one.seen[1][1]) == (slices[0], slices[2])
+        three.release()
+        wait_until(lambda: batcher._queues.idle_devices == 1, "the job to fail")
+        two.release()
+        wait_until(lambda: batcher._queues.idle_devices == 2 or len(three.seen) > 2, "the last slice to fail")
+        assert (len(three.seen), batcher._queues.waiting(QUERY)) == (2, 0)
+
+        one.release()
+        with pytest.raises(DeviceError, match="bus error"):
+            await job
+    assert sum(len(encoder.seen) for encoder in encoders) == 5
 
 
 async def test_what_was_on_a_device_that_is_lost_is_encoded_by_another_one_by_one(
