@@ -95,7 +95,7 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: $(STAMP) ## Write docs/reference and the tables of docs/settings.md and docs/monitoring.md anew
+docs: $(STAMP) ## Rewrite docs/reference and the tables of docs/settings.md and docs/monitoring.md
 	$(BIN)/python -c 'from pathlib import Path; from sidecar.config import settings_table; \
 		page = Path("docs/settings.md"); \
 		page.write_text(page.read_text().split("| Variable |")[0] + settings_table())'
@@ -104,7 +104,7 @@ docs: $(STAMP) ## Write docs/reference and the tables of docs/settings.md and do
 	$(BIN)/python -m tests.chart_files
 
 .PHONY: chart
-chart: $(STAMP) ## Write what is generated of deploy/helm anew: schema, table of values, rendered examples in the tests
+chart: $(STAMP) ## Regenerate parts of deploy/helm: schema, table of values, rendered examples in the tests
 	$(BIN)/python -m tests.chart_files
 
 .PHONY: site
@@ -117,11 +117,11 @@ bench: $(STAMP) ## Measure every figure of docs/benchmarks.md
 	$(BIN)/python -m benchmarks.tables
 
 .PHONY: schema
-schema: $(STAMP) ## Write tests/schema.sql anew
+schema: $(STAMP) ## Rewrite tests/schema.sql
 	$(BIN)/python -m tests.schema_dump
 
 .PHONY: demo-data
-demo-data: $(STAMP) ## Pack the rows of the demo's table anew (needs Debian's packages; see sidecar/demo/data/LICENSES.md)
+demo-data: $(STAMP) ## Repack the rows of the demo's table (needs Debian's packages; see sidecar/demo/data/LICENSES.md)
 	$(BIN)/python -m training.demo_data
 
 .PHONY: train-demo-model

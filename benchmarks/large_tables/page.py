@@ -249,7 +249,7 @@ def _power(rows: int) -> str:
 
 
 def filled(page: str, results: Results) -> str:
-    """The page with its tables written anew."""
+    """The page with its tables rewritten."""
     for name, text in sections(results).items():
         begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         page = page[: page.index(begin) + len(begin)] + "\n" + text + "\n" + page[page.index(end) :]

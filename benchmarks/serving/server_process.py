@@ -29,7 +29,7 @@ class Bench:
 
     `batch_ms` None: the demo's model on the CPU instead of the timed device. `view_ms`: what each text or view adds.
     `pinned`: the client has its own core. `devices`: timed ones in each server.
-    `instant_dimensions`: a device that takes no time, with vectors of so many numbers, instead of either.
+    `instant_dimensions`: the dimensions of a device that takes no time, instead of either.
     """
 
     directory: Path

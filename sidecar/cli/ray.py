@@ -96,7 +96,7 @@ def ray(  # noqa: PLR0913 - one parameter for every option of the command
             f"{options.cpus(settings):g} CPUs"
         )
         if detach:
-            echo("Left to the cluster. serve status shows it; sidecar ray deploys it anew; serve shutdown ends it.")
+            echo("Left to the cluster. serve status shows it; sidecar ray redeploys it; serve shutdown ends it.")
             return
         _follow(deployment)
 

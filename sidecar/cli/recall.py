@@ -68,7 +68,7 @@ def _advice(found: Sequence[RecallOf], at_least: float) -> str:
     enough = next((line for line in found if line.recall >= at_least), None)
     if enough is None:
         return (
-            f"None reaches {at_least:g}. Try larger values with --ef, or build the index anew with a larger m or "
+            f"None reaches {at_least:g}. Try larger values with --ef, or rebuild the index with a larger m or "
             "ef_construction."
         )
     return (

@@ -206,7 +206,7 @@ def _translate_error(error: Exception, image: bytes, name: str) -> Exception:
     what = f"The {name} file of {len(image):,} bytes"
     if is_truncated(image, name):
         return PictureRejected("truncated_picture", f"{what} is cut off, its end is missing ({detail}); send it whole.")
-    return PictureRejected("truncated_picture", f"{what} is damaged ({detail}); save it anew.")
+    return PictureRejected("truncated_picture", f"{what} is damaged ({detail}); save it again.")
 
 
 def _is_unsupported(detail: str) -> bool:

@@ -78,7 +78,7 @@ class QueryRequests:
         await self._connection.execute(statement("delete_query_server"), self._identity.id)
 
     async def find(self) -> list[int]:
-        """Requests for this model that nobody works on: missed notifications, and those of dead sidecars."""
+        """Unclaimed requests for this model: missed notifications, and those of dead sidecars."""
         rows = await self._connection.fetch(statement("find_requests"), self._identity.fingerprint)
         ids = [row["id"] for row in rows]
         if ids:
@@ -107,7 +107,7 @@ class QueryRequests:
         )
 
     async def delete_old(self, cache_bytes: int) -> None:
-        """Deletes the least recently used answers beyond `cache_bytes`, and what nobody waits for."""
+        """Deletes the least recently used answers beyond `cache_bytes`, and requests whose session no longer waits."""
         await self._connection.execute(statement("delete_old_answers"), cache_bytes)
 
     @property

@@ -59,7 +59,7 @@ where q.id = a.id and q.taken_by = $5::uuid and q.content is not null
 
 -- name: delete_old_answers
 -- Reads the whole table, without the vectors. The least recently used beyond $1 bytes, but none that was used within the last ten
--- seconds: a session may be about to read it. And what nobody waits for any more.
+-- seconds: a session may be about to read it. And requests whose session has stopped waiting.
 with entry as (
     select q.id, sum(pg_column_size(q.vector) + 200) over (order by q.used_at desc, q.id) as bytes, q.used_at
     from sidecar_internal.query_vectors q where q.vector is not null

@@ -8,7 +8,7 @@ requests in progress call for:
 
 Up at most to twice as many at a time; down once a replica less would do with a tenth to spare. Serve keeps the bounds,
 and waits out upscale_delay_s and downscale_delay_s. Work that nothing comes of, such as rows that stay locked, counts
-for nothing after a minute: it must not hold all GPUs for ever. While no replica can read the database, the number
+for nothing after a minute: it must not hold all GPUs indefinitely. While no replica can read the database, the number
 stays.
 
 Serve's controller gets this file by value and calls `choose_replicas` in its loop: it imports nothing of ours, and

@@ -122,7 +122,7 @@ class RayWorkers:
         self._states.clear()
 
     def _started(self) -> set[int]:
-        """The workers that may have rows: those that have ever answered, also if nobody has looked since."""
+        """The workers that may have rows: those that have answered at least once, read or not."""
         answered = [number for number, asked in self._asked.items() if ray.wait([asked], timeout=0)[0]]
         return {*self._states, *answered} - self._dead
 

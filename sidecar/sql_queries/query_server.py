@@ -7,8 +7,8 @@
     read_answer, every few ms    ◄──  answer: vector or error, in the row, which is the cache from now on
 
 One connection does all of this: it listens, and its loop takes what has arrived and writes what is done, in batches. So
-a burst of requests costs two statements, and a pool cannot starve them. A lost connection is opened anew; the sessions
-that wait find that the lock of the lost one is free, and hand their requests to another sidecar, or to this one again.
+a burst of requests costs two statements, and a pool cannot starve them. After losing its connection it reconnects; the
+sessions that wait find the lock of the lost one free, and hand their requests to another sidecar, or to this one again.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ RENEWAL_INTERVAL_S = 2.0
 CLEANING_INTERVAL_S = 5.0  # while there are answers
 IDLE_CLEANING_INTERVAL_S = 60.0
 REFUSED_RETRY_S = 5.0  # behind a pooler, without rights, or before the migration
-STATEMENT_TIMEOUT_S = 10.0  # a peer that is gone does not say so
+STATEMENT_TIMEOUT_S = 10.0  # a dead peer does not say so
 _SMOOTHING = 0.1
 _ID = re.compile(r"[1-9][0-9]{0,17}")  # of a bigint
 MAX_TAKEN = 1000  # more than this wait in the table, not in this process

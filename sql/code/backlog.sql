@@ -1,8 +1,8 @@
 -- sidecar.backlog: one number for an autoscaler.
 
 -- Rows of one watch that a sidecar could embed now, whether claimed or not: events, delayed events that are due, and what a backfill
--- has still to read. A pass over the table and an index that a sidecar builds count as one at least, since whoever ends the last
--- sidecar would end them, too. A sweep does not: it goes on where it was. Of a queue or table above 16 MB the rows are estimated.
+-- has still to read. A pass over the table and an index that a sidecar builds count as at least one: ending the last sidecar would
+-- end them too. A sweep does not: it goes on where it was. Of a queue or table above 16 MB the rows are estimated.
 create or replace function sidecar_internal.backlog_of(w sidecar_internal.watches) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare

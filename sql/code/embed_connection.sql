@@ -33,8 +33,8 @@ begin
     return coalesce(answer, sidecar_internal.embed_over_connection(fingerprint, kind, content, timeout_ms));
 end $$;
 
--- An entry that nobody has asked for in the last hour is asked for over the connection, which records its use: so the least
--- recently used are the first to be deleted. A connection that is lost, or has the request of a cancelled statement, is opened anew.
+-- An entry not used for an hour is requested over the connection, which records its use: so the least
+-- recently used are the first to be deleted. A lost connection, or one with the request of a cancelled statement, is replaced.
 -- Not by dblink(): cancelled, or after statement_timeout, it would wait for the answer all the same.
 create or replace function sidecar_internal.embed_over_connection(fingerprint text, kind text, content bytea, timeout_ms integer) returns real[]
 language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$

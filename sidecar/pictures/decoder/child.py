@@ -97,7 +97,7 @@ def _answer(image: bytes, settings: DecoderSettings, shared_file: int) -> dict[s
         return {"event": "rejected", "code": "decode_out_of_memory", "message": message}
     except Exception as error:  # whatever a codec raised, the process goes on with the next picture
         log.exception("decoding a picture of %d bytes failed", len(image))
-        message = f"The decoder failed on this picture ({type(error).__name__}: {error}); save it anew."
+        message = f"The decoder failed on this picture ({type(error).__name__}: {error}); save it again."
         return {"event": "rejected", "code": "decode_crashed", "message": message}
 
 

@@ -155,7 +155,7 @@ class DecoderProcess:
             raise DecoderUnavailable("The decoder processes are being ended.") from error
         ending = await self.stop()
         log.warning("decoder process %d ended %s while it decoded a picture", self._child.pid, ending)
-        return PictureRejected("decode_crashed", f"The decoder process ended {ending} on this picture; save it anew.")
+        return PictureRejected("decode_crashed", f"The decoder process ended {ending} on this picture; save it again.")
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._child.stdin is not None

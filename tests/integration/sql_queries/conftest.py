@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -14,6 +13,7 @@ from sidecar.sql_queries import query_server
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.search.shop import DIMENSIONS, connect, make_products, searching
 from tests.integration.sql.session import Connection
+from tests.waiting import wait_until_async
 
 Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 EMBED = "call sidecar.embed(%s::text, target => 'products.e', vector => null, timeout_ms => %s)"
@@ -63,9 +63,10 @@ async def until_answering(db: Connection, servers: int = 1) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0.01)
+    async def holds_now() -> bool:
+        return holds()
+
+    await wait_until_async(holds_now, "the condition of the test")
 
 
 def count(db: Connection, table: str, condition: str = "true") -> int:

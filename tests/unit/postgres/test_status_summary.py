@@ -8,52 +8,26 @@ import pytest
 
 from sidecar.postgres.status import WatchStatus
 from sidecar.postgres.status_summary import Summary, summarize
+from tests.unit.watch_status import UP_TO_DATE
 
-DONE = WatchStatus(
-    relation="items",
-    target="e",
-    kind="text",
-    source=["title"],
-    companion=None,
-    state="up to date",
-    rows=500,
-    embedded=500,
-    pending=0,
-    failed=0,
-    empty=0,
-    truncated=0,
-    coverage=100.0,
-    oldest_pending_s=None,
-    lag_ms=None,
-    index="items_e_hnsw_1",
-    model="m",
-    fingerprint="f",
-    query=None,
-    estimated=False,
-    watch_id=1,
-    index_statement=None,
-    rows_per_s=None,
-    companion_view=None,
-    unreadable=0,
-    outdated=0,
-    retrying=0,
-    health="ok",
-    storage="vector",
-)
-FAILED = replace(DONE, state="up to date, but 3 rows failed", failed=3, health="warning")
-BUSY = replace(DONE, state="catching up", pending=1, health="working")
-BROKEN = replace(DONE, state="broken: a column is gone", pending=None, health="problem")
-UNSERVED = replace(DONE, state="no sidecar is running", pending=452, health="problem")
-INDEXING = replace(DONE, index="building: loading tuples 40%", health="working")
-FOREIGN = replace(DONE, state="waiting for a sidecar with fingerprint g", pending=7, health="problem")
+FAILED = replace(UP_TO_DATE, state="up to date, but 3 rows failed", failed=3, health="warning")
+BUSY = replace(UP_TO_DATE, state="catching up", pending=1, health="working")
+BROKEN = replace(UP_TO_DATE, state="broken: a column is gone", pending=None, health="problem")
+UNSERVED = replace(UP_TO_DATE, state="no sidecar is running", pending=452, health="problem")
+INDEXING = replace(UP_TO_DATE, index="building: loading tuples 40%", health="working")
+FOREIGN = replace(UP_TO_DATE, state="waiting for a sidecar with fingerprint g", pending=7, health="problem")
 
 SENTENCES = [
     ([], "Nothing is watched.", "ok"),
-    ([DONE], "Everything is up to date: 1 watch, 500 rows.", "ok"),
-    ([DONE, DONE], "Everything is up to date: 2 watches, 1,000 rows.", "ok"),
+    ([UP_TO_DATE], "Everything is up to date: 1 watch, 500 rows.", "ok"),
+    ([UP_TO_DATE, UP_TO_DATE], "Everything is up to date: 2 watches, 1,000 rows.", "ok"),
     ([FAILED], "1 watch: up to date; 3 rows have failed.", "warning"),
-    ([DONE, FAILED, BUSY], "3 watches: 1 catching up, 2 up to date; 1 row is pending, 3 rows have failed.", "warning"),
-    ([BROKEN, DONE], "2 watches: 1 broken, 1 up to date.", "problem"),
+    (
+        [UP_TO_DATE, FAILED, BUSY],
+        "3 watches: 1 catching up, 2 up to date; 1 row is pending, 3 rows have failed.",
+        "warning",
+    ),
+    ([BROKEN, UP_TO_DATE], "2 watches: 1 broken, 1 up to date.", "problem"),
     ([UNSERVED], "No sidecar is running, so nothing is embedded: 452 rows are pending.", "problem"),
     (
         [UNSERVED, BROKEN],
@@ -62,7 +36,7 @@ SENTENCES = [
     ),
     ([INDEXING], "1 watch: building its index.", "working"),
     ([FOREIGN], "1 watch: waiting for a sidecar with another model; 7 rows are pending.", "problem"),
-    ([replace(DONE, state="paused", health="warning")], "1 watch: paused.", "warning"),
+    ([replace(UP_TO_DATE, state="paused", health="warning")], "1 watch: paused.", "warning"),
 ]  # fmt: skip
 
 

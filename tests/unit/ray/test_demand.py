@@ -7,41 +7,11 @@ from typing import Any
 
 import pytest
 
-from sidecar.postgres.status import WatchStatus
 from sidecar.ray.autoscaling import UNKNOWN
 from sidecar.ray.demand import RateMeter, needed_rows_per_s
+from tests.unit.watch_status import UP_TO_DATE
 
-NOTHING_PENDING = WatchStatus(
-    relation="docs",
-    target="embedding",
-    kind="text",
-    source=["body"],
-    companion=None,
-    state="up to date",
-    rows=1000,
-    embedded=1000,
-    pending=0,
-    failed=0,
-    empty=0,
-    truncated=0,
-    coverage=100.0,
-    oldest_pending_s=None,
-    lag_ms=None,
-    index=None,
-    model=None,
-    fingerprint=None,
-    query=None,
-    estimated=False,
-    watch_id=1,
-    index_statement=None,
-    rows_per_s=None,
-    companion_view=None,
-    unreadable=0,
-    outdated=0,
-    retrying=0,
-    health="ok",
-    storage="vector",
-)
+NOTHING_PENDING = replace(UP_TO_DATE, rows=1000, embedded=1000)
 
 
 @pytest.mark.parametrize(
