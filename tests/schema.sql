@@ -4228,6 +4228,28 @@ CREATE FUNCTION sidecar_internal.roles() RETURNS TABLE(role regrole, kind text)
         group by a.grantee;
 $$;
 
+CREATE FUNCTION sidecar_internal.row_vectors(relation regclass, target text, keys jsonb[]) RETURNS TABLE(n bigint, key json, vector bytea)
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
+    row_key constant text[] := sidecar_internal.exact_keys(w, w.relation, 't');
+    numbered constant text := (select string_agg(format('%L, k.key->%L', 'k' || i, w.key_columns[i]), ', ' order by i) from generate_subscripts(w.key_columns, 1) i);
+    companion constant text := case when w.companion is null then '' else format(' left join %s h on %s', w.companion, sidecar_internal.for_each_key(
+        sidecar_internal.exact_keys(w, w.companion, 'h'), row_key, '%3$s = %2$s', ' and ')) end;
+begin
+    return query execute format('select f.n, json_build_object(%1$s), %2$s.vector_send(f.v::%2$s.vector)
+                                 from (select k.n, %3$s, sidecar_internal.exactly(null::%4$s, %5$s.%6$I) as v
+                                       from unnest($1) with ordinality k(key, n) cross join lateral %7$s join %8$s t on %9$s%10$s) f',
+        sidecar_internal.key_fields(w, 'f'), ext, sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s as k%1$s'),
+        sidecar_internal.stored_type(w), case when w.companion is null then 't' else 'h' end, w.target,
+        sidecar_internal.typed_key(w, format('jsonb_build_object(%s)', numbered)), w.relation,
+        sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s = r.k%1$s', ' and '), companion)
+        using keys;
+end $_$;
+
 CREATE FUNCTION sidecar_internal.rows_statement(w sidecar_internal.watches, reason text) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5955,6 +5977,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.revoke_table(w sidecar_internal.watches)
 REVOKE ALL ON FUNCTION sidecar_internal.rls_hides(relation regclass, role name) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.roles() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.row_vectors(relation regclass, target text, keys jsonb[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.rows_statement(w sidecar_internal.watches, reason text) FROM PUBLIC;
 

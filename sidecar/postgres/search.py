@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from sidecar.errors import Contention, DatabaseError, InputError, StatementRejected, WatchChanged
-from sidecar.postgres.database import Database
+from sidecar.postgres.database import Connection, Database
 from sidecar.postgres.statements import statement
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -103,42 +104,59 @@ async def find_nearest(
     columns are too large (`answer_too_large`); SearchDenied, WatchChanged or another DatabaseError.
     """
     try:
-        records = await _fetch(database, watch, query, timeout_s)
+        async with search_transaction(database, watch, timeout_s) as connection:
+            records = await connection.fetch(
+                statement("nearest_rows"),
+                watch.relation,
+                query.vector.tolist(),
+                watch.target,
+                query.k,
+                orjson.dumps(query.filter).decode(),
+                list(query.columns),
+                list(query.document),
+                MAX_DOCUMENT_CHARS,
+                MAX_ANSWER_BYTES,
+            )
+    except StatementRejected as error:
+        if is_data_exception(error):
+            await check_filter(database, watch, query.filter)
+        raise
+    return found_rows(records)
+
+
+@asynccontextmanager
+async def search_transaction(database: Database, watch: SearchedWatch, timeout_s: float) -> AsyncIterator[Connection]:
+    """A connection whose transaction only reads, and whose statements end after `timeout_s` on the server, too.
+
+    Raises SearchDenied, WatchChanged, Contention or another DatabaseError, which name the watch.
+    """
+    try:
+        async with database.connection() as connection, connection.transaction():
+            limits_ms = [str(max(int(limit_s * 1000), 1)) for limit_s in (timeout_s, min(timeout_s, LOCK_TIMEOUT_S))]
+            await connection.execute(statement("limit_search"), *limits_ms)
+            yield connection
     except WatchChanged as error:
         raise WatchChanged(f"{watch.table_name}.{watch.target} is not what it was: {error}") from error
     except Contention as error:
         raise Contention(f"{watch.table_name} could not be searched in time: {error}. Try again.") from error
     except StatementRejected as error:
-        if error.sqlstate.startswith(_DATA_EXCEPTION):
-            await _check_filter(database, watch, query.filter)
         explained = _explain(watch, error)
         if explained is None:
             raise
         raise explained from error
+
+
+def found_rows(records: Sequence[asyncpg.Record]) -> list[NearestRow]:
+    """Raises InputError (`answer_too_large`)."""
     if any(record["shown"] is None for record in records):
         message = f"The columns of {len(records)} rows are more than {MAX_ANSWER_BYTES} bytes: ask for fewer of either."
         raise InputError("answer_too_large", message, "columns")
     return [NearestRow(*record) for record in records]
 
 
-async def _fetch(
-    database: Database, watch: SearchedWatch, query: NearestQuery, timeout_s: float
-) -> list[asyncpg.Record]:
-    async with database.connection() as connection, connection.transaction():
-        limits_ms = [str(max(int(limit_s * 1000), 1)) for limit_s in (timeout_s, min(timeout_s, LOCK_TIMEOUT_S))]
-        await connection.execute(statement("limit_search"), *limits_ms)
-        return await connection.fetch(
-            statement("nearest_rows"),
-            watch.relation,
-            query.vector.tolist(),
-            watch.target,
-            query.k,
-            orjson.dumps(query.filter).decode(),
-            list(query.columns),
-            list(query.document),
-            MAX_DOCUMENT_CHARS,
-            MAX_ANSWER_BYTES,
-        )
+def is_data_exception(error: StatementRejected) -> bool:
+    """Whether a value could not be read by the type that it was meant for."""
+    return error.sqlstate.startswith(_DATA_EXCEPTION)
 
 
 def _explain(watch: SearchedWatch, error: StatementRejected) -> DatabaseError | None:
@@ -151,7 +169,7 @@ def _explain(watch: SearchedWatch, error: StatementRejected) -> DatabaseError | 
     return None
 
 
-async def _check_filter(database: Database, watch: SearchedWatch, columns: Mapping[str, object]) -> None:
+async def check_filter(database: Database, watch: SearchedWatch, columns: Mapping[str, object]) -> None:
     """Raises InputError for the first value that its column's type cannot parse."""
     filter_json = orjson.dumps(columns).decode()
     async with database.connection() as connection:

@@ -19,6 +19,7 @@ from sidecar.http.json_response import JsonResponse
 from sidecar.http.models import Models
 from sidecar.http.search.bodies import SearchBody
 from sidecar.http.search.ranking import RankedRow
+from sidecar.http.search.stages import StageClock
 from sidecar.http.search.watch import warnings_of
 from sidecar.postgres.search import SearchedWatch
 
@@ -46,6 +47,16 @@ class SearchedTable(AnswerModel):
     kind: str
 
 
+class StagesMs(AnswerModel):
+    """Milliseconds of each stage; null: not a part of this search."""
+
+    text: float | None = Field(description="Encoding texts, with the wait for the device.")
+    picture: float | None = Field(description="Decoding and encoding pictures, with the wait for the device.")
+    database: float | None
+    rerank: float | None
+    diversity: float | None
+
+
 class SearchAnswer(AnswerModel):
     """Rows, nearest first, or best first if they were reranked."""
 
@@ -59,6 +70,7 @@ class SearchAnswer(AnswerModel):
     rerank_model: str | None
     warnings: list[str] = Field(description="What limits the results: a paused watch, exposed columns that are gone …")
     took_ms: float
+    stages_ms: StagesMs
     replica_lag_s: float | None = Field(description="Of the standby that the rows were read from; null: the primary.")
 
 
@@ -73,7 +85,7 @@ class ResolvedSearch:
 
 
 def search_response(
-    search: ResolvedSearch, found: Sequence[RankedRow], took_ms: float, lag_s: float | None
+    search: ResolvedSearch, found: Sequence[RankedRow], clock: StageClock, lag_s: float | None
 ) -> JsonResponse:
     """A SearchAnswer. Keys and columns are Postgres' own JSON, with all the digits of their numbers."""
     scale = _pair_scale(search)
@@ -97,7 +109,8 @@ def search_response(
             "match_probability_calibrated": calibrated,
             "rerank_model": _rerank_model(search),
             "warnings": warnings_of(search.watch) + ([_UNCALIBRATED] if calibrated is False else []),
-            "took_ms": round(took_ms, 3),
+            "took_ms": round(clock.took_ms(), 3),
+            "stages_ms": clock.spent_ms(),
             "replica_lag_s": None if lag_s is None else round(lag_s, 3),
         }
     )

@@ -19,11 +19,11 @@ from sidecar.errors import InputError
 from sidecar.http.body_models import RequestModel
 from sidecar.http.embed.texts import EmbeddableText, check_text
 from sidecar.http.limits import RequestLimits, limited
+from sidecar.http.search.query_parts import MAX_DIMENSIONS, MAX_PARTS, QueryPart, check_parts
 
 _MAX_EXACT = 2**53  # a larger float may have been an integer with more digits
 _MAX_FILTER_VALUES = 1000
 _MAX_COLUMNS = 1600  # of a table in Postgres
-_MAX_DIMENSIONS = 16_000  # of a vector in pgvector
 _MAX_NAME_CHARS = 1000  # Postgres' names have at most 63 bytes
 _MAX_FILTER_CHARS = 10_000  # more than a value in a btree index can have
 _MAX_ROWS = limited(maximum="max_search_rows")
@@ -35,18 +35,22 @@ FilterValue: TypeAlias = (
 
 
 class RerankOptions(RequestModel):
-    """`column` is an exposed column with the text to rank by. Default: the text that the watch embeds."""
+    """`column` is an exposed column with the text to rank by. Default: the text that the watch embeds.
+
+    `text` is the query to rank by. Default: the text that is searched for.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     column: str | None = Field(default=None, max_length=_MAX_NAME_CHARS, examples=["title"])
+    text: EmbeddableText | None = Field(default=None, examples=["a red bicycle"])
     top_k: Annotated[int, Field(ge=1)] = Field(
         default=50, description="How many of the nearest rows to rerank.", json_schema_extra=_MAX_ROWS
     )
 
 
 class SearchBody(RequestModel):
-    """One of `text`, `image` and `vector`. Unknown fields are rejected: a misspelt filter would find too much."""
+    """One of `text`, `image`, `vector` and `query`. Unknown fields are refused: a misspelt filter finds too much."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,9 +65,17 @@ class SearchBody(RequestModel):
     vector: list[float] | None = Field(
         default=None,
         fail_fast=True,
-        max_length=_MAX_DIMENSIONS,
+        max_length=MAX_DIMENSIONS,
         description="A vector from an embedding endpoint of the same model.",
     )
+    query: list[QueryPart] | None = Field(
+        default=None,
+        fail_fast=True,
+        max_length=MAX_PARTS,
+        description="Texts, pictures, vectors and keys of rows, mixed: the sum of their vectors times their weights.",
+        examples=[[{"key": 3}, {"text": "in red", "weight": 0.5}, {"text": "leather", "weight": -0.5}]],
+    )
+    include_keys: bool = Field(default=False, description="Return also the rows that `query` names by their keys.")
     k: Annotated[int, Field(ge=1)] = Field(
         default=10, description="Number of rows to return, at most MAX_SEARCH_ROWS.", json_schema_extra=_MAX_ROWS
     )
@@ -99,22 +111,35 @@ class SearchBody(RequestModel):
 
 def check_search(body: SearchBody, limits: RequestLimits) -> None:
     """Raises InputError for a search that is invalid whatever its watch."""
-    given = [name for name in ("text", "image", "vector") if getattr(body, name) is not None]
-    if len(given) != 1:
-        got = f"not {' and '.join(f'`{name}`' for name in given)}" if given else "there is none"
-        raise InputError(
-            "wrong_query", f"Give one of `text`, `image` and `vector`, {got}.", given[0] if given else None
-        )
-    if body.text is not None:
-        check_text(body.text, "text", limits)
-    elif body.rerank is not None:
-        raise InputError("rerank_needs_text", "`rerank` reads texts: give the query as `text`.", "rerank")
+    _check_query(body, limits)
+    if body.rerank is not None:
+        _check_rerank(body.rerank, body.text, limits)
     for param, rows in (("k", body.k), ("rerank.top_k", body.rerank.top_k if body.rerank else 1)):
         if rows > limits.max_search_rows:
             message = f"`{param}` is {rows}; at most {limits.max_search_rows} (MAX_SEARCH_ROWS) rows are searched for."
             raise InputError("out_of_range", message, param)
     for name, value in body.filter.items():
         _check_filter_value(f"filter.{name}", value)
+
+
+def _check_query(body: SearchBody, limits: RequestLimits) -> None:
+    given = [name for name in ("text", "image", "vector", "query") if getattr(body, name) is not None]
+    if len(given) != 1:
+        got = f"not {' and '.join(f'`{name}`' for name in given)}" if given else "there is none"
+        message = f"Give one of `text`, `image`, `vector` and `query`, {got}."
+        raise InputError("wrong_query", message, given[0] if given else None)
+    if body.text is not None:
+        check_text(body.text, "text", limits)
+    if body.query is not None:
+        check_parts(body.query, limits)
+
+
+def _check_rerank(rerank: RerankOptions, text: str | None, limits: RequestLimits) -> None:
+    if rerank.text is not None:
+        check_text(rerank.text, "rerank.text", limits)
+    elif text is None:
+        message = "`rerank` reads texts: give the query as `text`, or as `rerank.text` the one to rank by."
+        raise InputError("rerank_needs_text", message, "rerank")
 
 
 def _check_filter_value(param: str, value: Any) -> None:

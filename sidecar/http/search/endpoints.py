@@ -1,31 +1,33 @@
-"""`POST /search`: the rows of a watched table that are nearest to a text, a picture or a vector."""
+"""`POST /search`: the rows of a watched table that are nearest to a text, a picture, a vector or a mixture."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sidecar.batching.embedder import Embedded
 from sidecar.batching.job import Lane
 from sidecar.errors import InputError
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
-from sidecar.http.embed.all_or_none import embed_picture, embed_texts, models_with_capacity
+from sidecar.http.embed.all_or_none import models_with_capacity
 from sidecar.http.images.loader import ImageLoader
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import GetModels, Models
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.search.answers import ResolvedSearch, SearchAnswer, search_response
 from sidecar.http.search.bodies import SearchBody, check_search
+from sidecar.http.search.query_parts import keys_of
+from sidecar.http.search.query_vector import query_vector
 from sidecar.http.search.ranking import RankedRow, rerank_rows
+from sidecar.http.search.stages import StageClock
 from sidecar.http.search.watch import check_columns, check_model, find_watch, rerank_columns
 from sidecar.postgres.reads import Reads
-from sidecar.postgres.search import NearestQuery, NearestRow, find_nearest
+from sidecar.postgres.row_vectors import RowVector, find_row_vectors
+from sidecar.postgres.search import NearestQuery, NearestRow, SearchedWatch, find_nearest
 from sidecar.telemetry.telemetry import Stage, Telemetry
 
 
@@ -52,7 +54,7 @@ class SearchEndpoint:
                 "POST",
                 "/search",
                 self.search,
-                "Find the rows of a watched table nearest to a text, a picture or a vector",
+                "Find the rows of a watched table nearest to a text, a picture, a vector, or a mixture of them",
                 Scope.SEARCH,
                 SearchAnswer,
                 SearchBody,
@@ -66,13 +68,13 @@ class SearchEndpoint:
             raise InputError("no_database", "There is nothing to search: DATABASE_URL is not set.")
         models = models_with_capacity(self._get_models)
         body = await read_json(request, SearchBody, self._limits)
-        began = time.perf_counter()
+        clock = StageClock()
         check_search(body, self._limits)
-        search, found, lag_s = await cancel_on_disconnect(request, self._search(reads, models, body))
-        return search_response(search, found, (time.perf_counter() - began) * 1000, lag_s)
+        search, found, lag_s = await cancel_on_disconnect(request, self._search(reads, models, body, clock))
+        return search_response(search, found, clock, lag_s)
 
     async def _search(
-        self, reads: Reads, models: Models, body: SearchBody
+        self, reads: Reads, models: Models, body: SearchBody, clock: StageClock
     ) -> tuple[ResolvedSearch, Sequence[RankedRow], float | None]:
         """The search, its rows, and the lag of the standby that they were read from."""
         watch, _ = await reads.read(partial(find_watch, table=body.table, target=body.target))
@@ -80,45 +82,46 @@ class SearchEndpoint:
         check_columns(watch, body)
         reranker = models.require_reranker() if body.rerank else None
         document = rerank_columns(watch, body.rerank.column) if body.rerank else ()
-        search = ResolvedSearch(body, watch, models, await _query_vector(body, models, self._images))
-        rows, lag_s = await self._nearest(reads, search, document)
-        if reranker is None or body.text is None:
-            return search, [RankedRow(row, None) for row in rows], lag_s
-        return search, (await rerank_rows(reranker, body.text, rows))[: body.k], lag_s
+        named = await self._named_rows(reads, watch, body, clock)
+        vectors = {param: row.vector for param, row in named.items()}
+        embedded = await query_vector(body, models, self._images, vectors, clock)
+        search = ResolvedSearch(body, watch, models, embedded)
+        left_out = set() if body.include_keys else {row.key for row in named.values()}
+        rows, lag_s = await self._nearest(reads, search, document, left_out, clock)
+        ranked = [RankedRow(row, None) for row in rows]
+        if reranker is not None and body.rerank is not None:
+            with clock.timed("rerank"):
+                ranked = await rerank_rows(reranker, body.rerank.text or body.text or "", rows)
+        return search, ranked[: body.k], lag_s
+
+    async def _named_rows(
+        self, reads: Reads, watch: SearchedWatch, body: SearchBody, clock: StageClock
+    ) -> dict[str, RowVector]:
+        """The rows that `query` names by their keys, by the names of these in the request."""
+        keys = keys_of(body.query or (), watch.key_columns)
+        if not keys:
+            return {}
+        find = partial(find_row_vectors, watch=watch, keys=keys, timeout_s=self._limits.timeout_s)
+        with clock.timed("database"), self._telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "read_rows"):
+            rows, _ = await reads.read(find)
+        return rows
 
     async def _nearest(
-        self, reads: Reads, search: ResolvedSearch, document: Sequence[str]
+        self,
+        reads: Reads,
+        search: ResolvedSearch,
+        document: Sequence[str],
+        left_out: AbstractSet[str],
+        clock: StageClock,
     ) -> tuple[list[NearestRow], float | None]:
+        """Without the rows whose keys are `left_out`."""
         body, watch = search.body, search.watch
         if watch.fingerprint is None:  # vectors in the table, if any, are of an unknown model
             return [], reads.lag_s if reads.uses_standby else None
         wanted = max(body.k, body.rerank.top_k) if body.rerank else body.k
         columns = watch.exposed if body.columns is None else body.columns
-        query = NearestQuery(search.embedded.vector, wanted, body.filter, columns, document)
-        with self._telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "search"):
-            return await reads.read(partial(find_nearest, watch=watch, query=query, timeout_s=self._limits.timeout_s))
-
-
-async def _query_vector(body: SearchBody, models: Models, images: ImageLoader) -> Embedded:
-    """The vector of the body's text or picture, or its own. Raises InputError, Overloaded, DeviceError."""
-    if body.text is not None:
-        (embedded,) = await embed_texts(models.embedder, [body.text], ["text"])
-        return embedded
-    if body.image is not None:
-        return await embed_picture(models.embedder, await images.load(body.image, "image"), "image")
-    return _unit_vector(body.vector or [], models.embedding_model.dim)
-
-
-def _unit_vector(numbers: list[float], dimensions: int) -> Embedded:
-    """`numbers` scaled to unit length. Raises InputError (`wrong_dimensions`, `invalid_vector`)."""
-    if len(numbers) != dimensions:
-        message = f"`vector` has {len(numbers)} numbers; vectors of this model have {dimensions}."
-        raise InputError("wrong_dimensions", message, "vector")
-    vector = np.array(numbers, np.float64)
-    with np.errstate(over="ignore"):
-        length = float(np.linalg.norm(vector))
-    if not 0 < length < np.inf:
-        raise InputError(
-            "invalid_vector", "`vector` has no direction: its length is not above 0, or not finite.", "vector"
-        )
-    return Embedded((vector / length).astype(np.float32), truncated=False)
+        query = NearestQuery(search.embedded.vector, wanted + len(left_out), body.filter, columns, document)
+        find = partial(find_nearest, watch=watch, query=query, timeout_s=self._limits.timeout_s)
+        with clock.timed("database"), self._telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "search"):
+            rows, lag_s = await reads.read(find)
+        return [row for row in rows if row.key not in left_out][:wanted], lag_s

@@ -16,8 +16,8 @@ from tests.integration.sql.session import Connection, run
 ONES = [1.0] * DIMENSIONS
 # Changes of {"table": "products", "text": "a"}; status, code, start of the message, and param of the error.
 REFUSED: list[tuple[dict[str, Any], int, str, str, str | None]] = [
-    ({"text": None}, 422, "wrong_query", "Give one of `text`, `image` and `vector`, there is none", None),
-    ({"vector": ONES}, 422, "wrong_query", "Give one of `text`, `image` and `vector`, not `text` and `vector`", "text"),
+    ({"text": None}, 422, "wrong_query", "Give one of `text`, `image`, `vector` and `query`, there is none", None),
+    ({"vector": ONES}, 422, "wrong_query", "Give one of `text`, `image`, `vector` and `query`, not", "text"),
     ({"text": " "}, 422, "empty_text", "`text` is empty", "text"),
     ({"text": "a\0"}, 422, "invalid_text", "`text` contains", "text"),
     ({"text": "x" * 300}, 422, "text_too_long", "`text` has 300 characters", "text"),

@@ -1,0 +1,104 @@
+"""`query` of `POST /search`: texts, pictures, vectors and rows, each with a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypeAlias
+
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+from sidecar.errors import InputError
+from sidecar.http.body_models import RequestModel
+from sidecar.http.embed.contents import Content, check_contents
+from sidecar.http.embed.texts import EmbeddableText
+from sidecar.http.limits import RequestLimits
+
+MAX_PARTS = 64
+MAX_DIMENSIONS = 16_000  # of a vector in pgvector
+
+_MAX_WEIGHT = 1000.0
+_MAX_EXACT = 2**53  # a larger float may have been an integer with more digits
+_MAX_KEY_CHARS = 10_000  # more than a key in a btree index can have
+_KINDS = ("text", "image", "vector", "key")
+
+KeyValue: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
+
+
+class QueryPart(RequestModel):
+    """One of `text`, `image`, `vector` and `key`, and its weight."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: EmbeddableText | None = Field(default=None, examples=["in red"])
+    image: str | None = Field(default=None, description="The data URI of a picture, or an allowed URL.")
+    vector: list[float] | None = Field(
+        default=None,
+        fail_fast=True,
+        max_length=MAX_DIMENSIONS,
+        description="A vector from an embedding endpoint of the same model.",
+    )
+    key: KeyValue | dict[str, KeyValue] | None = Field(
+        default=None,
+        description="The key of a row, whose vector is taken: a value, or an object of the key columns.",
+        examples=[3],
+    )
+    weight: Annotated[float, Field(ge=-_MAX_WEIGHT, le=_MAX_WEIGHT)] = Field(
+        default=1.0, description="Negative: away from it."
+    )
+
+
+def check_parts(parts: Sequence[QueryPart], limits: RequestLimits) -> None:
+    """Raises InputError for a query that is invalid whatever its watch."""
+    if not parts:
+        raise InputError("empty_list", "`query` is empty; give at least one text, picture, vector or key.", "query")
+    for index, part in enumerate(parts):
+        given = [kind for kind in _KINDS if getattr(part, kind) is not None]
+        if len(given) != 1:
+            param = f"query[{index}]"
+            got = f"not {' and '.join(f'`{kind}`' for kind in given)}" if given else "there is none"
+            message = f"`{param}`: give one of `text`, `image`, `vector` and `key`, {got}."
+            raise InputError("wrong_query", message, f"{param}.{given[0]}" if given else param)
+    if contents := contents_of(parts):
+        check_contents(contents, "query", limits)
+
+
+def contents_of(parts: Sequence[QueryPart]) -> list[Content]:
+    """The texts and pictures, in order."""
+    contents = []
+    for index, part in enumerate(parts):
+        if part.text is not None:
+            contents.append(Content(f"query[{index}].text", part.text))
+        elif part.image is not None:
+            contents.append(Content(f"query[{index}].image", part.image, is_picture=True))
+    return contents
+
+
+def keys_of(parts: Sequence[QueryPart], key_columns: Sequence[str]) -> dict[str, Mapping[str, KeyValue]]:
+    """The keys as objects of all key columns, by their names in the request. Raises InputError (`wrong_key`)."""
+    return {
+        f"query[{index}].key": _key_object(part.key, key_columns, f"query[{index}].key")
+        for index, part in enumerate(parts)
+        if part.key is not None
+    }
+
+
+def _key_object(
+    key: KeyValue | Mapping[str, KeyValue], key_columns: Sequence[str], param: str
+) -> Mapping[str, KeyValue]:
+    if not isinstance(key, Mapping):
+        if len(key_columns) > 1:
+            wanted = ", ".join(f'"{name}": …' for name in key_columns)
+            raise InputError("wrong_key", f"`{param}` must be an object of the key columns: {{{wanted}}}.", param)
+        key = {key_columns[0]: key}
+    if key.keys() != set(key_columns):
+        names = ", ".join(repr(name[:200]) for name in key)
+        message = f"`{param}` names {names or 'no column'}; the key columns are {', '.join(key_columns)}."
+        raise InputError("wrong_key", message, param)
+    for value in key.values():
+        if isinstance(value, float) and abs(value) > _MAX_EXACT:
+            message = f"`{param}` is a number that JSON does not carry exactly. Send it as a string."
+            raise InputError("wrong_key", message, param)
+        if isinstance(value, str) and len(value) > _MAX_KEY_CHARS:
+            message = f"`{param}` has {len(value)} characters; at most {_MAX_KEY_CHARS} are compared."
+            raise InputError("wrong_key", message, param)
+    return key
