@@ -203,7 +203,12 @@ class Sidecar:
         self._objectives.queries = {(each.path, each.method) for each in operations if each.is_query}
         setup = HttpSetup(
             limits=limits,
-            access=Access(self._keys, anonymous=settings.allow_anonymous, cors_origins=origins),
+            access=Access(
+                self._keys,
+                anonymous=settings.allow_anonymous,
+                cors_origins=origins,
+                count_refusal=self._telemetry.access_denied,
+            ),
             root_path=settings.root_path.rstrip("/"),
             cors_origins=origins,
             telemetry=self._telemetry,

@@ -12,7 +12,8 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sidecar.api_keys import is_valid_key, parse_variable
+from sidecar.api_keys.key import is_valid_key
+from sidecar.api_keys.lines import parse_variable
 from sidecar.cpus import count_cpus, count_gpus
 from sidecar.database_url import check_database_url, without_driver
 from sidecar.errors import ConfigurationError
@@ -264,9 +265,9 @@ class Settings(BaseSettings):
     api_keys: SecretStr | None = Field(default=None, json_schema_extra={"allowed": _KEYS})
     """Keys that clients may use, separated by commas; with several, one can be replaced by another."""
     api_keys_file: Path | None = Field(
-        default=None, json_schema_extra={"allowed": "the path of a file, one key a line"}
+        default=None, json_schema_extra={"allowed": "the path of a file: a key a line, or [[keys]] in TOML"}
     )
-    """More keys, one a line; read again when the file changes."""
+    """More keys, in TOML also with tables, filters, rate and quota; read again when the file changes."""
     allow_anonymous: bool = False
     """Serve other machines without any key. Without keys and without this, only loopback is served."""
     sidecar_url: str | None = Field(

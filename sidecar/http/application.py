@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Lifespan
 
-from sidecar.http.access import Access
+from sidecar.http.access import Access, AccessDenied
 from sidecar.http.bodies.content_encoding import DecodeBody
 from sidecar.http.bodies.unread_body import DrainUnreadBody
 from sidecar.http.bodies.upload_budget import LimitUploads
@@ -121,10 +121,17 @@ def _guard(operation: Operation, setup: HttpSetup) -> Endpoint:
 
 
 def _with_access(endpoint: Endpoint, access: Access, scope: Scope) -> Endpoint:
-    """`endpoint`, after the check of the key, which is done before anything of the body is read."""
+    """`endpoint`, after the check of the key, which is done before anything of the body is read.
+
+    What it denies itself, such as a table, is counted and logged like what the check denies.
+    """
 
     async def answer_if_allowed(request: Request) -> Response:
         access.check(request, scope)
-        return await endpoint(request)
+        try:
+            return await endpoint(request)
+        except AccessDenied as denied:
+            access.record(request, denied)
+            raise
 
     return answer_if_allowed

@@ -111,7 +111,7 @@ def error_response_to(error: SidecarError) -> JsonResponse:
             response.headers["Accept-Encoding"] = ACCEPTED_ENCODINGS
         return response
     if isinstance(error, AccessDenied):
-        response = error_response(error.status, error.code, error.message)
+        response = error_response(error.status, error.code, error.message, retry_after_s=error.retry_after_s)
         if error.challenge:
             response.headers["WWW-Authenticate"] = error.challenge
         return response

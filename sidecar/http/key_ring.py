@@ -9,7 +9,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from sidecar.api_keys import ApiKey, digest_of, parse_file, parse_variable, require_distinct
+from sidecar.api_keys.key import ApiKey, digest_of, require_distinct
+from sidecar.api_keys.keys_file import parse_file
+from sidecar.api_keys.lines import parse_variable
 from sidecar.errors import ConfigurationError
 from sidecar.telemetry.logs.configuration import hide_in_logs
 

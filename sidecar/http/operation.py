@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sidecar.api_keys import Scope
+from sidecar.api_keys.key import Scope
 from sidecar.http.errors import ErrorAnswer
 
 __all__ = ["Endpoint", "MediaType", "Operation", "Scope"]

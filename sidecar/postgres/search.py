@@ -34,6 +34,8 @@ class SearchDenied(DatabaseError):
 class SearchedWatch:
     """A watch to search. `fingerprint` names the space of its vectors; None: it has no vectors yet.
 
+    `forced` is a filter that every row read for the caller has to pass, besides the caller's own: see `narrowed`.
+
     `exposed` columns exist, `gone` ones were exposed but do not exist. `comparable` columns can be filtered by.
     """
 
@@ -52,6 +54,13 @@ class SearchedWatch:
     comparable: frozenset[str]
     paused: bool
     broken: str | None
+    forced: Mapping[str, object] | None = None
+
+    def narrowed(self, columns: Mapping[str, object]) -> Mapping[str, object]:
+        """The caller's filter and the forced one."""
+        if self.forced is None:
+            return columns
+        return {"$and": [self.forced, columns]} if columns else self.forced
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,7 @@ async def find_nearest(
                 query.vector.tolist(),
                 watch.target,
                 query.k,
-                orjson.dumps(query.filter).decode(),
+                orjson.dumps(watch.narrowed(query.filter)).decode(),
                 list(query.columns),
                 list(query.document),
                 MAX_DOCUMENT_CHARS,

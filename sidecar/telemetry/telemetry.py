@@ -110,6 +110,10 @@ class Telemetry:
         self.metrics.sql_queries.answers.inc(outcome)
         self.metrics.sql_queries.seconds.observe((), duration_s)
 
+    def access_denied(self, reason: str, key: str) -> None:
+        """Records a request that was refused for its key: why, and the key's name, which the operator gave, or ''."""
+        self.metrics.http.access_denied(reason, key)
+
     def request_refused(self, lane: str) -> None:
         self.metrics.lanes.refused.inc(lane)
 

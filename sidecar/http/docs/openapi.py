@@ -36,7 +36,7 @@ _STATUS_DESCRIPTIONS = {
     413: "The body, or a picture in it, is too large.",
     415: "The body, or a picture in it, has an unsupported type.",
     422: "The body is invalid; `param` names the field.",
-    429: "The queue is full. `Retry-After` says when to try again.",
+    429: "The queue is full, or the key's rate or quota used up. `Retry-After` says when to try again.",
     500: "An error in the service. The log has details under the request's id.",
     503: "Not ready, or the device or the database is unavailable at the moment.",
     504: "No answer within REQUEST_TIMEOUT_S.",
@@ -143,7 +143,7 @@ def _error_statuses(operation: Operation) -> set[int]:
     """The error statuses of an operation: its own, and those of its guards and its body."""
     statuses = {500, *operation.errors}
     if operation.scope is not None:
-        statuses |= {401, 403}
+        statuses |= {401, 403, 429}
     if operation.request is not None:
         statuses |= {400, 413, 415, 422, 429}
     if operation.deadline:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from sidecar.batching.job import Lane
 from sidecar.errors import InputError
+from sidecar.http.access import key_of
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.cancellation import cancel_on_disconnect
 from sidecar.http.embed.all_or_none import models_with_capacity
@@ -20,6 +21,7 @@ from sidecar.http.models import GetModels, Models
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.search.answers import ResolvedSearch, SearchAnswer, search_response
 from sidecar.http.search.bodies import SearchBody, check_search
+from sidecar.http.search.grant import Grant
 from sidecar.http.search.query_parts import keys_of
 from sidecar.http.search.query_vector import query_vector
 from sidecar.http.search.ranking import RankedRow, rerank_rows
@@ -70,14 +72,16 @@ class SearchEndpoint:
         body = await read_json(request, SearchBody, self._limits)
         clock = StageClock()
         check_search(body, self._limits)
-        search, found, lag_s = await cancel_on_disconnect(request, self._search(reads, models, body, clock))
+        search, found, lag_s = await cancel_on_disconnect(
+            request, self._search(reads, models, body, Grant(key_of(request)), clock)
+        )
         return search_response(search, found, clock, lag_s)
 
     async def _search(
-        self, reads: Reads, models: Models, body: SearchBody, clock: StageClock
+        self, reads: Reads, models: Models, body: SearchBody, grant: Grant, clock: StageClock
     ) -> tuple[ResolvedSearch, Sequence[RankedRow], float | None]:
         """The search, its rows, and the lag of the standby that they were read from."""
-        watch, _ = await reads.read(partial(find_watch, table=body.table, target=body.target))
+        watch, _ = await reads.read(partial(find_watch, table=body.table, target=body.target, grant=grant))
         check_model(watch, models.embedding_model)
         check_columns(watch, body)
         reranker = models.require_reranker() if body.rerank else None

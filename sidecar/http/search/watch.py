@@ -7,16 +7,26 @@ from collections.abc import Sequence
 from sidecar.errors import InputError
 from sidecar.http.models import ModelInfo
 from sidecar.http.search.bodies import SearchBody
+from sidecar.http.search.grant import Grant
 from sidecar.postgres.database import Database
 from sidecar.postgres.search import SearchedWatch, find_watches, list_watched
 from sidecar.similarity import did_you_mean, most_similar
 
 
-async def find_watch(database: Database, table: str, target: str | None) -> SearchedWatch:
-    """The one watch that matches. Raises InputError: `unknown_watch` if there is none, even if the table exists, or
-    `ambiguous_watch`.
+async def find_watch(database: Database, table: str, target: str | None, grant: Grant) -> SearchedWatch:
+    """The one watch that matches, with the filter that the key forces on it.
+
+    Raises InputError: `unknown_watch` if there is none, even if the table exists, or `ambiguous_watch`; AccessDenied if
+    the key does not permit to search it, or its filter cannot be applied.
     """
-    found = [] if "\0" in table else await find_watches(database, table)
+    watch = await _find_permitted(database, table, target, grant)
+    grant.check_filter(watch)
+    return watch
+
+
+async def _find_permitted(database: Database, table: str, target: str | None, grant: Grant) -> SearchedWatch:
+    grant.check_name(table)
+    found = grant.restrict([] if "\0" in table else await find_watches(database, table))
     if not found:
         raise await _unknown_table(database, table)
     if len({watch.relation for watch in found}) > 1:

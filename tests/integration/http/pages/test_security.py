@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from sidecar.api_keys import Scope
+from sidecar.api_keys.key import Scope
+from sidecar.api_keys.keys_file import parse_file
 from tests.encoders import HashEncoder
 from tests.integration.http.conftest import Serving
 from tests.integration.http.live_server import live_server
@@ -57,6 +58,16 @@ async def test_the_commands_run(tmp_path: Path) -> None:
             printed, _ = await asyncio.wait_for(shell.communicate(), 30)
             assert shell.returncode == 0, (block, printed)
     assert len(file.read_text().splitlines()) == 3
+
+
+def test_the_keys_of_the_front_end_are_read_as_the_page_says() -> None:
+    (block,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    shop, operator = parse_file(block.replace("…", KEY))
+    assert (shop.name, operator.name) == ("shop", "operator")
+    assert shop.scopes == {Scope.SEARCH}
+    assert [str(table) for table in shop.tables or ()] == ["public.products", "public.reviews, target body_embedding"]
+    assert shop.filter == {"tenant_id": 7}
+    assert str(shop.rate) == "20 requests per second, 40 at once"
 
 
 def test_the_scrape_configuration_reads_its_key_from_a_file() -> None:

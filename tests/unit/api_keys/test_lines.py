@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.api_keys import ApiKey, Scope, parse_file, parse_variable
+from sidecar.api_keys.key import ApiKey, Scope
+from sidecar.api_keys.keys_file import parse_file
+from sidecar.api_keys.lines import parse_variable
 from sidecar.errors import ConfigurationError
 
 ALL = frozenset(Scope)

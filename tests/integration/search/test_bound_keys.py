@@ -1,0 +1,196 @@
+"""Keys bound to tables and rows: what is not theirs appears not to exist."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.encoders import HashEncoder
+from tests.integration.http.errors import assert_error
+from tests.integration.search.shop import DIMENSIONS, connect, keys, make_products, searching
+from tests.integration.sql.session import Connection, run
+
+BOUND, OF_TARGET, TENANT, WIDE = (f"{name}-key-0123456789" for name in ("bound", "target", "tenant", "wide"))
+MISFIT, LIMITED, FULL = (f"{name}-key-0123456789" for name in ("misfit", "limited", "full"))
+
+FILE = f"""
+[[keys]]
+name = "bound"
+key = "{BOUND}"
+scopes = ["search"]
+tables = ["public.products"]
+
+[[keys]]
+key = "{OF_TARGET}"
+scopes = ["search"]
+tables = [{{ table = "shop.items", target = "e" }}, "shop.never_watched"]
+
+[[keys]]
+name = "tenant"
+key = "{TENANT}"
+scopes = ["search"]
+filter = {{ tenant = 7 }}
+tables = ["public.products"]
+
+[[keys]]
+name = "misfit"
+key = "{MISFIT}"
+scopes = ["search"]
+filter = {{ secret = "s1" }}
+
+[[keys]]
+name = "limited"
+key = "{LIMITED}"
+scopes = ["embed", "admin"]
+rate = "1/hour"
+burst = 2
+
+[[keys]]
+key = "{FULL}"
+scopes = ["embed", "search"]
+quota = "3/day"
+
+[[keys]]
+key = "{WIDE}"
+scopes = ["embed", "search", "admin"]
+"""
+
+
+@pytest.fixture
+async def client(database_url: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    encoder: HashEncoder
+    with connect(database_url) as db:
+        encoder = make_products(db)
+        _make_others(db)
+    file = tmp_path / "keys"
+    file.write_text(FILE)
+    async with searching(database_url, encoder, api_keys_file=file) as client:
+        yield client
+
+
+def _make_others(db: Connection) -> None:
+    """A table of the same name in another schema, one with two targets, and one that is not watched."""
+    run(db, "create schema shop; create table shop.products (id int primary key, title text)")
+    run(db, "create table shop.items (id int primary key, title text, name text); create table unwatched (id int)")
+    run(db, f"select sidecar.watch('shop.products', 'title', target => 'e', dimensions => {DIMENSIONS})")
+    run(db, f"select sidecar.watch('shop.items', 'title', target => 'e', dimensions => {DIMENSIONS})")
+    run(db, f"select sidecar.watch('shop.items', 'name', target => 'e2', dimensions => {DIMENSIONS})")
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def search(client: httpx.AsyncClient, key: str, **body: Any) -> httpx.Response:
+    return await client.post("/search", json={"table": "products", "text": "mug", **body}, headers=bearer(key))
+
+
+async def embed(client: httpx.AsyncClient, key: str) -> httpx.Response:
+    return await client.post("/embed/text", json={"text": "a"}, headers=bearer(key))
+
+
+async def test_a_key_searches_its_tables_under_every_name_they_have(client: httpx.AsyncClient) -> None:
+    for name in ("products", "PRODUCTS", "public.products", '"public"."products"'):
+        found = await search(client, BOUND, table=name)
+        assert found.status_code == 200, found.text
+        assert found.json()["watch"]["table"] == "public.products"
+        assert len(found.json()["results"]) == 6
+    assert (await search(client, WIDE, table="products")).json()["error"]["code"] == "ambiguous_watch"
+    assert (await search(client, OF_TARGET, table="items")).json()["watch"]["target"] == "e"
+
+
+async def test_other_tables_cannot_be_told_from_tables_that_do_not_exist(client: httpx.AsyncClient) -> None:
+    refused = []
+    for key, name in (
+        (BOUND, "shop.products"),
+        (BOUND, "shop.items"),
+        (BOUND, "items"),
+        (BOUND, "unwatched"),
+        (BOUND, "no_such_table"),
+        (BOUND, "product"),
+        (BOUND, "pg_catalog.pg_class"),
+        (BOUND, "products.e"),
+        (BOUND, "a.b.c"),
+        (BOUND, "a\0b"),
+        (BOUND, ""),
+        (OF_TARGET, "shop.never_watched"),
+        (OF_TARGET, "never_watched"),
+        (OF_TARGET, "products"),
+    ):
+        answer = await search(client, key, table=name)
+        assert_error(answer, 403, "forbidden_table", "The key opens no table of this name, or no such target of it.")
+        refused.append(answer.text)
+    assert len(set(refused)) == 1
+
+
+async def test_another_target_of_a_bound_table_is_like_one_that_does_not_exist(client: httpx.AsyncClient) -> None:
+    existing = await search(client, OF_TARGET, table="shop.items", target="e2")
+    invented = await search(client, OF_TARGET, table="shop.items", target="e3")
+    assert existing.status_code == invented.status_code
+    assert existing.text == invented.text.replace("e3", "e2")
+
+
+async def test_a_filter_of_the_key_holds_without_one_of_the_caller(client: httpx.AsyncClient) -> None:
+    assert set(keys((await search(client, TENANT)).json())) == {1, 2, 6}
+
+
+async def test_a_key_whose_filter_does_not_fit_is_refused_and_the_log_says_why(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        refused = await search(client, MISFIT, table="public.products")
+        assert_error(refused, 403, "filter_not_applicable", "The key's own filter cannot be applied to this table.")
+        assert "secret" not in refused.text
+    complaints = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(complaints) == 1
+    assert complaints[0] == (
+        "The key 'misfit' cannot search public.products.e: its filter in API_KEYS_FILE cannot be applied: column "
+        "'secret' is neither a key nor exposed: sidecar.watch(…, expose => …, replace => true)."
+    )
+
+
+async def test_a_key_beyond_its_rate_gets_429_until_the_next_request_is_due(client: httpx.AsyncClient) -> None:
+    for _ in range(2):
+        assert (await embed(client, LIMITED)).status_code == 200
+    answer = await embed(client, LIMITED)
+    assert_error(answer, 429, "rate_limited", "The key permits 1 request per hour, 2 at once.")
+    assert 3590 <= int(answer.headers["retry-after"]) <= 3600
+    assert (await client.get("/status", headers=bearer(LIMITED))).status_code == 429
+
+
+async def test_a_key_whose_quota_is_used_up_waits_for_the_next_day(client: httpx.AsyncClient) -> None:
+    assert (await search(client, FULL, table="nope")).status_code == 404
+    assert (await search(client, FULL, filter=[])).status_code == 422
+    assert (await embed(client, FULL)).status_code == 200
+    refused = await search(client, FULL)
+    assert_error(refused, 429, "quota_used_up", "The key's 3 requests of today are used up.")
+    assert 1 <= int(refused.headers["retry-after"]) <= 86_400
+
+
+async def test_refusals_are_counted_by_reason_and_by_the_names_of_keys(client: httpx.AsyncClient) -> None:
+    await search(client, BOUND, table="nope")
+    await search(client, MISFIT, table="public.products")
+    await search(client, OF_TARGET, table="nope")
+    for _ in range(4):
+        await client.get("/status", headers=bearer(LIMITED))
+    page = (await client.get("/metrics", headers=bearer(WIDE))).text
+    for line in (
+        'sidecar_http_access_denied_total{reason="forbidden_table"} 2.0',
+        'sidecar_http_access_denied_total{reason="filter_not_applicable"} 1.0',
+        'sidecar_http_access_denied_total{reason="rate_limited"} 2.0',
+        'sidecar_http_access_denied_total{reason="quota_used_up"} 0.0',
+        'sidecar_http_access_denied_by_key_total{key="bound",reason="forbidden_table"} 1.0',
+        'sidecar_http_access_denied_by_key_total{key="limited",reason="rate_limited"} 2.0',
+    ):
+        assert line in page
+
+
+async def test_a_bound_key_without_the_scope_admin_reads_no_status_and_no_metrics(client: httpx.AsyncClient) -> None:
+    for path in ("/status", "/metrics"):
+        assert_error(await client.get(path, headers=bearer(TENANT)), 403, "forbidden_scope", "The key lacks the scope")
