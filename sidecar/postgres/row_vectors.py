@@ -11,8 +11,8 @@ import orjson
 from numpy.typing import NDArray
 
 from sidecar.errors import InputError, StatementRejected
-from sidecar.postgres.database import Connection, Database
-from sidecar.postgres.search import SearchedWatch, is_data_exception, search_transaction
+from sidecar.postgres.database import Database
+from sidecar.postgres.search import NearestRow, SearchedWatch, is_data_exception, search_transaction
 from sidecar.postgres.statements import statement
 
 _HEAD_BYTES = 4  # of a vector in pgvector's binary format: the number of dimensions, and two that are not used
@@ -47,22 +47,24 @@ async def find_row_vectors(
     }
 
 
-async def read_row_vectors(
-    connection: Connection, watch: SearchedWatch, keys: Sequence[str]
-) -> dict[int, tuple[str, NDArray[np.float32] | None]]:
-    """The rows with these keys, JSON objects: key and vector, None if it has none, by the place in `keys`, from 1.
-
-    Raises StatementRejected, a data exception, if the type of a key column cannot read its value.
-    """
-    records = await connection.fetch(statement("row_vectors"), watch.relation, watch.target, list(keys))
-    return {record["n"]: (record["key"], _unpack(record["vector"])) for record in records}
+async def add_vectors(
+    database: Database, watch: SearchedWatch, rows: Sequence[NearestRow], timeout_s: float
+) -> list[NearestRow]:
+    """The rows with their vectors; rows deleted since they were found have none. Raises DatabaseError."""
+    found = await _read(database, watch, timeout_s, [row.key for row in rows]) if rows else {}
+    return [row._replace(vector=found.get(place, (None, None))[1]) for place, row in enumerate(rows, 1)]
 
 
 async def _read(
     database: Database, watch: SearchedWatch, timeout_s: float, keys: Sequence[str]
 ) -> dict[int, tuple[str, NDArray[np.float32] | None]]:
+    """The rows with these keys, JSON objects: key and vector, None if it has none, by the place in `keys`, from 1.
+
+    Raises StatementRejected, a data exception, if the type of a key column cannot read its value.
+    """
     async with search_transaction(database, watch, timeout_s) as connection:
-        return await read_row_vectors(connection, watch, keys)
+        records = await connection.fetch(statement("row_vectors"), watch.relation, watch.target, list(keys))
+    return {record["n"]: (record["key"], _unpack(record["vector"])) for record in records}
 
 
 async def _check_keys(read: Callable[[Sequence[str]], Awaitable[object]], keys: Mapping[str, str]) -> None:

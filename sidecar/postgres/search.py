@@ -78,12 +78,16 @@ class NearestQuery:
 
 
 class NearestRow(NamedTuple):
-    """A found row. `key` and `shown` are JSON objects of columns; `distance` is the cosine distance, 0 to 2."""
+    """A found row. `key` and `shown` are JSON objects of columns; `distance` is the cosine distance, 0 to 2.
+
+    `vector` is (dimensions,) float32 of unit length, where it was asked for.
+    """
 
     key: str
     distance: float
     shown: str
     document: str | None
+    vector: NDArray[np.float32] | None = None
 
 
 async def find_watches(database: Database, table: str) -> list[SearchedWatch]:

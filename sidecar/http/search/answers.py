@@ -37,6 +37,9 @@ class FoundRow(AnswerModel):
     columns: dict[str, JsonValue]
     match_probability: float | None = Field(description="Probability that text and picture match, else null.")
     rerank_score: float | None
+    similarity_above: float | None = Field(
+        description="With `diversity`: the highest cosine with a row above it. Null for the first row."
+    )
 
 
 class SearchedTable(AnswerModel):
@@ -90,7 +93,7 @@ def search_response(
     """A SearchAnswer. Keys and columns are Postgres' own JSON, with all the digits of their numbers."""
     scale = _pair_scale(search)
     calibrated = None if scale is None else not search.models.uses_tta
-    distances = np.array([row.distance for row, _ in found], np.float32)
+    distances = np.array([row.distance for row, *_ in found], np.float32)
     return JsonResponse(
         {
             "results": [
@@ -123,6 +126,7 @@ def _found_row(ranked: RankedRow, probability: float | None) -> dict[str, Any]:
         "columns": orjson.Fragment(ranked.row.shown),
         "match_probability": probability,
         "rerank_score": ranked.score,
+        "similarity_above": ranked.similarity_above,
     }
 
 

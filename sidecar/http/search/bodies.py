@@ -19,6 +19,7 @@ from sidecar.errors import InputError
 from sidecar.http.body_models import RequestModel
 from sidecar.http.embed.texts import EmbeddableText, check_text
 from sidecar.http.limits import RequestLimits, limited
+from sidecar.http.search.diversity import MAX_CANDIDATES
 from sidecar.http.search.query_parts import MAX_DIMENSIONS, MAX_PARTS, QueryPart, check_parts
 
 _MAX_EXACT = 2**53  # a larger float may have been an integer with more digits
@@ -91,6 +92,11 @@ class SearchBody(RequestModel):
         description="The exposed columns to return. Default: all of them.",
     )
     rerank: RerankOptions | None = Field(default=None, description="Rerank the nearest rows with a cross-encoder.")
+    diversity: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="How much rows that resemble a row above them give way to others. 0: not at all; 1: relevance only "
+        "chooses the first row.",
+    )
 
     @field_validator("filter", mode="before")
     @classmethod
@@ -115,6 +121,11 @@ def check_search(body: SearchBody, limits: RequestLimits) -> None:
     if body.rerank is not None:
         _check_rerank(body.rerank, body.text, limits)
     for param, rows in (("k", body.k), ("rerank.top_k", body.rerank.top_k if body.rerank else 1)):
+        if body.diversity and rows > MAX_CANDIDATES:
+            message = (
+                f"`{param}` is {rows}; with `diversity` at most {MAX_CANDIDATES} rows are compared with each other."
+            )
+            raise InputError("out_of_range", message, param)
         if rows > limits.max_search_rows:
             message = f"`{param}` is {rows}; at most {limits.max_search_rows} (MAX_SEARCH_ROWS) rows are searched for."
             raise InputError("out_of_range", message, param)

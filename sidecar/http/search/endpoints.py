@@ -21,14 +21,16 @@ from sidecar.http.models import GetModels, Models
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.search.answers import ResolvedSearch, SearchAnswer, search_response
 from sidecar.http.search.bodies import SearchBody, check_search
+from sidecar.http.search.diversity import candidates_for, diversify
 from sidecar.http.search.grant import Grant
 from sidecar.http.search.query_parts import keys_of
 from sidecar.http.search.query_vector import query_vector
-from sidecar.http.search.ranking import RankedRow, rerank_rows
+from sidecar.http.search.ranking import RankedRow, as_found, rerank_rows
 from sidecar.http.search.stages import StageClock
 from sidecar.http.search.watch import check_columns, check_model, find_watch, rerank_columns
+from sidecar.postgres.database import Database
 from sidecar.postgres.reads import Reads
-from sidecar.postgres.row_vectors import RowVector, find_row_vectors
+from sidecar.postgres.row_vectors import RowVector, add_vectors, find_row_vectors
 from sidecar.postgres.search import NearestQuery, NearestRow, SearchedWatch, find_nearest
 from sidecar.telemetry.telemetry import Stage, Telemetry
 
@@ -92,10 +94,13 @@ class SearchEndpoint:
         search = ResolvedSearch(body, watch, models, embedded)
         left_out = set() if body.include_keys else {row.key for row in named.values()}
         rows, lag_s = await self._nearest(reads, search, document, left_out, clock)
-        ranked = [RankedRow(row, None) for row in rows]
+        ranked = [as_found(row) for row in rows]
         if reranker is not None and body.rerank is not None:
             with clock.timed("rerank"):
                 ranked = await rerank_rows(reranker, body.rerank.text or body.text or "", rows)
+        if body.diversity:
+            with clock.timed("diversity"):
+                ranked = await diversify(ranked, body.diversity, body.k)
         return search, ranked[: body.k], lag_s
 
     async def _named_rows(
@@ -122,10 +127,21 @@ class SearchEndpoint:
         body, watch = search.body, search.watch
         if watch.fingerprint is None:  # vectors in the table, if any, are of an unknown model
             return [], reads.lag_s if reads.uses_standby else None
-        wanted = max(body.k, body.rerank.top_k) if body.rerank else body.k
+        wanted = rows_to_find(body, self._limits.max_search_rows)
         columns = watch.exposed if body.columns is None else body.columns
         query = NearestQuery(search.embedded.vector, wanted + len(left_out), body.filter, columns, document)
-        find = partial(find_nearest, watch=watch, query=query, timeout_s=self._limits.timeout_s)
+
+        async def find(database: Database) -> list[NearestRow]:
+            found = await find_nearest(database, watch, query, self._limits.timeout_s)
+            rows = [row for row in found if row.key not in left_out][:wanted]
+            return await add_vectors(database, watch, rows, self._limits.timeout_s) if body.diversity else rows
+
         with clock.timed("database"), self._telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "search"):
-            rows, lag_s = await reads.read(find)
-        return [row for row in rows if row.key not in left_out][:wanted], lag_s
+            return await reads.read(find)
+
+
+def rows_to_find(body: SearchBody, max_rows: int) -> int:
+    """How many rows the results are chosen from: all of them if they are neither reranked nor diverse."""
+    if body.rerank is not None:
+        return max(body.k, body.rerank.top_k)
+    return candidates_for(body.k, max_rows) if body.diversity else body.k

@@ -14,10 +14,21 @@ from sidecar.postgres.search import NearestRow
 
 
 class RankedRow(NamedTuple):
-    """A found row, with its score from 0 to 1 if it was reranked."""
+    """A found row, with its score from 0 to 1 if it was reranked.
+
+    `relevance` is what it was ranked by last, higher is better; None: the reranker had no score for it.
+    `similarity_above` is its highest cosine with a row above it, if the rows are diverse.
+    """
 
     row: NearestRow
     score: float | None
+    relevance: float | None
+    similarity_above: float | None = None
+
+
+def as_found(row: NearestRow) -> RankedRow:
+    """A row that is not reranked."""
+    return RankedRow(row, None, 1 - row.distance)
 
 
 async def rerank_rows(reranker: Reranker, text: str, rows: Sequence[NearestRow]) -> list[RankedRow]:
@@ -28,7 +39,7 @@ async def rerank_rows(reranker: Reranker, text: str, rows: Sequence[NearestRow])
     Raises InputError, Overloaded, DeviceError, and the errors of loading the model.
     """
     with_text = [row for row in rows if (row.document or "").strip()]
-    without = [RankedRow(row, None) for row in rows if not (row.document or "").strip()]
+    without = [RankedRow(row, None, None) for row in rows if not (row.document or "").strip()]
     if not with_text:
         return without
     try:
@@ -38,5 +49,5 @@ async def rerank_rows(reranker: Reranker, text: str, rows: Sequence[NearestRow])
     scores = sigmoid(raw).tolist()
     has_score = np.isfinite(raw)
     best = sorted(np.flatnonzero(has_score).tolist(), key=lambda index: -raw[index])
-    unscored = [RankedRow(with_text[index], None) for index in np.flatnonzero(~has_score).tolist()]
-    return [RankedRow(with_text[index], scores[index]) for index in best] + unscored + without
+    unscored = [RankedRow(with_text[index], None, None) for index in np.flatnonzero(~has_score).tolist()]
+    return [RankedRow(with_text[index], scores[index], scores[index]) for index in best] + unscored + without
