@@ -194,6 +194,8 @@ class Settings(BaseSettings):
     """Share of the rows' time that the backfill gets, however many live changes there are."""
     sweep_interval_s: float = Field(default=3600.0, ge=1, le=604_800)
     """Time between two sweeps, which look for rows that no trigger saw. After long ones it is more, up to a day."""
+    recall_interval_s: float = Field(default=0, ge=0, le=31 * 86_400)
+    """Time between two measurements of an index, each by up to 50 reads of its table; 0: none. See `sidecar recall`."""
     verify_bytes_per_s: int = Field(default=32 * MIB, ge=64 * 1024, le=16_384 * MIB)
     """Bytes of content and vectors that `sidecar verify` reads in a second, by all sidecars together."""
 

@@ -190,7 +190,7 @@ COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0024', '…' $$;
+    AS $$ select '0025', '…' $$;
 
 COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of the sidecar''s tables, and a digest of the installed functions and views.';
 
@@ -245,13 +245,13 @@ begin
         exit when clock_timestamp() > deadline;
     end loop;
     perform set_config(s.key, s.value, true) from jsonb_each_text(former_settings) s;
-    return query select m.ef, avg(m.share), min(m.share), count(m.share),
-                        percentile_cont(0.5) within group (order by m.index_ms), percentile_cont(0.5) within group (order by m.exact_ms)
-        from jsonb_to_recordset(measured) m(ef integer, share double precision, index_ms double precision, exact_ms double precision)
-        group by m.ef order by m.ef;
+    if filter = '{}' then
+        perform sidecar_internal.keep_recall(w, k, measured);
+    end if;
+    return query select * from sidecar_internal.summarized_recall(measured);
 end $$;
 
-COMMENT ON FUNCTION sidecar.recall(relation regclass, target text, k integer, sample integer, filter jsonb, ef_search integer[], max_s double precision) IS 'The share of the k nearest rows that a search through the HNSW index finds, measured against exact searches with rows of the table as queries, for each value of hnsw.ef_search; with the median time of both. An exact search reads the whole table.';
+COMMENT ON FUNCTION sidecar.recall(relation regclass, target text, k integer, sample integer, filter jsonb, ef_search integer[], max_s double precision) IS 'The share of the k nearest rows that a search through the HNSW index finds, measured against exact searches with rows of the table as queries, for each value of hnsw.ef_search; with the median time of both. Without a filter the result is kept: sidecar.measured_recall.';
 
 CREATE FUNCTION sidecar.reembed(relation regclass, target text DEFAULT NULL::text, model text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
@@ -458,7 +458,7 @@ begin
     -- Not as settings of the function, which only a superuser could restore from a dump.
     -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
     -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
-    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100), 1000)::text, true),
+    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100, former[2]::integer), 1000)::text, true),
             set_config(settings[3], greatest(20 * k, 20000)::text, true);
     return query execute sidecar_internal.search_exposed_statement(w, wanted, filter, document)
         using query_vector, k, array(
@@ -492,7 +492,7 @@ end $$;
 
 COMMENT ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) IS 'Limits a watch, all watches of a table, or all watches to a number of rows per second, over all sidecars together. NULL removes the limit. Returns how many watches it changed.';
 
-CREATE FUNCTION sidecar_internal.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass, unreadable bigint, outdated bigint, retrying bigint, health text, storage text)
+CREATE FUNCTION sidecar_internal.status_of(only_relation regclass, exact boolean) RETURNS TABLE(relation regclass, target text, kind text, source text[], companion regclass, state text, rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric, oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text, estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass, unreadable bigint, outdated bigint, retrying bigint, health text, storage text, recall double precision, recall_k integer, recall_ef_search integer, recall_at timestamp with time zone)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
@@ -548,6 +548,8 @@ begin
             index_statement := case when rows is not null and knows_vectors then sidecar_internal.index_statement(w) end;
             state := sidecar_internal.state_of(w, pending, failed - retrying);
             health := sidecar_internal.health_of(state, index, pending, failed - retrying);
+            select r.recall, r.k, r.ef_search, r.measured_at into recall, recall_k, recall_ef_search, recall_at
+                from sidecar_internal.usual_recall_of(w) r;
         exception when undefined_table or syntax_error then
             -- A table was dropped after the snapshot of this statement; its regclass prints as a number.
             raise warning 'watch % is left out: %', w.id, sqlerrm;
@@ -586,8 +588,12 @@ CREATE VIEW sidecar.status AS
     outdated,
     retrying,
     health,
-    storage
-   FROM sidecar_internal.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view, unreadable, outdated, retrying, health, storage);
+    storage,
+    recall,
+    recall_k,
+    recall_ef_search,
+    recall_at
+   FROM sidecar_internal.status_of(NULL::regclass, false) status_of(relation, target, kind, source, companion, state, rows, embedded, pending, failed, empty, truncated, coverage, oldest_pending, lag_ms, index, model, fingerprint, query, estimated, watch_id, index_statement, rows_per_s, companion_view, unreadable, outdated, retrying, health, storage, recall, recall_k, recall_ef_search, recall_at);
 
 COMMENT ON VIEW sidecar.status IS 'Active watches: state, progress, index and query of each. Numbers of large tables are estimates; see sidecar.status_exact.';
 
@@ -632,6 +638,12 @@ COMMENT ON COLUMN sidecar.status.retrying IS 'Of the failed rows, those that are
 COMMENT ON COLUMN sidecar.status.health IS 'problem (rows are not embedded until someone acts), warning (rows failed, the watch is paused, or its index cannot be built), working or ok.';
 
 COMMENT ON COLUMN sidecar.status.storage IS 'The type that the vectors are stored as: vector (4 bytes a number) or halfvec (2 bytes).';
+
+COMMENT ON COLUMN sidecar.status.recall IS 'The share of the recall_k nearest rows that a search with the database''s hnsw.ef_search finds, as last measured by sidecar.recall; NULL if the present index was not measured.';
+
+COMMENT ON COLUMN sidecar.status.recall_ef_search IS 'What it was measured with: the database''s value, or the next smaller one.';
+
+COMMENT ON COLUMN sidecar.status.recall_at IS 'When it was measured.';
 
 CREATE FUNCTION sidecar.status_exact(relation regclass) RETURNS SETOF sidecar.status
     LANGUAGE plpgsql STABLE
@@ -2132,6 +2144,18 @@ begin
     end loop;
 end $$;
 
+CREATE FUNCTION sidecar_internal.ef_search_statement(ef_search integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format(E'select ''[1]''::%I.vector;\nalter database %I set hnsw.ef_search = %s;', sidecar_internal.vector_schema(), current_database(), ef_search)
+           || coalesce((select string_agg(format(E'\nalter role %I%s set hnsw.ef_search = %s;', r.rolname,
+                               case when d.setdatabase <> 0 then format(' in database %I', current_database()) end, ef_search), '' order by r.rolname)
+                        from pg_db_role_setting d join pg_roles r on r.oid = d.setrole cross join unnest(d.setconfig) c(setting)
+                        where d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
+                          and c.setting ~ '^hnsw\.ef_search=\d+$' and split_part(c.setting, '=', 2)::integer < ef_search), '');
+$_$;
+
 CREATE FUNCTION sidecar_internal.embed_connection_fault() RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2796,7 +2820,7 @@ begin
         from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
     execute format('grant usage on schema sidecar, sidecar_internal to %s', role);
     execute format('grant select on %s, sidecar_internal.watches, sidecar_internal.progress, sidecar_internal.sidecars, '
-                   'sidecar_internal.index_failures, sidecar_internal.query_servers to %s', views, role);
+                   'sidecar_internal.index_failures, sidecar_internal.query_servers, sidecar_internal.recalls to %s', views, role);
     if kind = 'worker' then
         execute format('grant select on all tables in schema sidecar, sidecar_internal to %s', role);
         -- Without the columns that our functions build statements from.
@@ -2806,7 +2830,7 @@ begin
                   and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
         execute format('grant insert, update, delete on sidecar_internal.scans, sidecar_internal.failures, sidecar_internal.wake, '
                        'sidecar_internal.sidecars, sidecar_internal.progress, sidecar_internal.index_failures, '
-                       'sidecar_internal.query_servers, sidecar_internal.query_vectors to %s', role);
+                       'sidecar_internal.query_servers, sidecar_internal.query_vectors, sidecar_internal.recalls to %s', role);
         execute format('grant usage, select, update on sequence sidecar_internal.generation, sidecar_internal.notified to %s', role);
     end if;
     for routine in select p.oid::regprocedure as name from pg_proc p
@@ -2995,6 +3019,15 @@ CREATE FUNCTION sidecar_internal.index_failure_of(w sidecar_internal.watches) RE
         where f.watch_id = w.id;
 $$;
 
+CREATE FUNCTION sidecar_internal.index_key(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when w.index_kind = w.storage then format('(%I %s.%s_cosine_ops)', w.target, v.ext, w.storage)
+                when w.index_kind = 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, v.ext, w.dimensions, v.ext) end
+        from (select quote_ident(sidecar_internal.vector_schema()) as ext) v;
+$$;
+
 CREATE FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, vector_table regclass, replaced regclass) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3066,9 +3099,7 @@ CREATE FUNCTION sidecar_internal.index_steps(w sidecar_internal.watches) RETURNS
     AS $_$
 declare
     top constant regclass := coalesce(w.companion, w.relation);
-    ext constant text := quote_ident(sidecar_internal.vector_schema());
-    key constant text := case when w.index_kind = w.storage then format('(%I %s.%s_cosine_ops)', w.target, ext, w.storage)
-        when w.index_kind = 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext) end;
+    key constant text := sidecar_internal.index_key(w);
     indexes jsonb := '{}';  -- table -> its index, quoted
     t record;
     i record;
@@ -3273,6 +3304,31 @@ CREATE FUNCTION sidecar_internal.is_worked_on(vector_table regclass) RETURNS boo
                    and l.mode = 'ShareUpdateExclusiveLock' and l.pid <> pg_backend_pid());
 $$;
 
+CREATE FUNCTION sidecar_internal.keep_recall(w sidecar_internal.watches, k integer, measured jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    present constant record := sidecar_internal.measured_index(w);
+begin
+    if current_setting('transaction_read_only')::boolean then
+        raise notice 'the figures are not kept, because this transaction is read-only';
+        return;
+    elsif not has_table_privilege('sidecar_internal.recalls', 'insert, update') or not has_table_privilege('sidecar_internal.recalls', 'delete') then
+        raise notice 'the figures are not kept for sidecar.status, because role % may not write them', current_user
+            using hint = 'A role with sidecar.grant_worker may.';
+        return;
+    end if;
+    delete from sidecar_internal.recalls r
+        where r.watch_id = w.id and (r.k, r.index_id, r.index_file, r.fingerprint) is distinct from (keep_recall.k, present.id, present.file, w.fingerprint);
+    insert into sidecar_internal.recalls (watch_id, ef_search, k, recall, lowest, queries, index_ms, exact_ms, index_id, index_file, fingerprint)
+        select w.id, s.ef, keep_recall.k, s.recall, s.lowest, s.queries, s.index_ms, s.exact_ms, present.id, present.file, w.fingerprint
+            from sidecar_internal.summarized_recall(measured) s where s.queries > 0
+        on conflict (watch_id, ef_search) do update
+            set (k, recall, lowest, queries, index_ms, exact_ms, measured_by, measured_at) =
+                (excluded.k, excluded.recall, excluded.lowest, excluded.queries, excluded.index_ms, excluded.exact_ms, excluded.measured_by, excluded.measured_at);
+end $$;
+
 CREATE FUNCTION sidecar_internal.key_fault(w sidecar_internal.watches) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3380,6 +3436,25 @@ begin
     return kinds[1];
 end $$;
 
+CREATE FUNCTION sidecar_internal.larger_index_statement(w sidecar_internal.watches, index regclass) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    vector_table constant regclass := coalesce(w.companion, w.relation);
+    class constant pg_class := (select c from pg_class c where c.oid = index);
+    mode constant text := case when class.relkind = 'I' then '' else 'concurrently ' end;
+    m integer;
+    ef_construction integer;
+begin
+    select coalesce(max(o.option_value::integer) filter (where o.option_name = 'm'), 16),
+           coalesce(max(o.option_value::integer) filter (where o.option_name = 'ef_construction'), 64) into m, ef_construction
+        from pg_options_to_table(class.reloptions) o;
+    m := least(2 * m, 100);
+    return format(E'create index %son %s using hnsw %s with (m = %s, ef_construction = %s);\ndrop index %s%s;', mode, vector_table,
+                  sidecar_internal.index_key(w), m, least(greatest(2 * ef_construction, 4 * m), 1000), mode, index);
+end $$;
+
 CREATE FUNCTION sidecar_internal.letter_pairs(name text) RETURNS text[]
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3428,7 +3503,8 @@ CREATE FUNCTION sidecar_internal.may_call(kind text, function oid) RETURNS boole
     AS $$
     select p.proname in ('backlog', 'status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
                          'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source', 'embed', 'embed_content',
-                         'request_vector', 'read_answer', 'embed_in_statement', 'embed_connection_fault')
+                         'request_vector', 'read_answer', 'embed_in_statement', 'embed_connection_fault', 'recall', 'sample_vectors',
+                         'nearest_distances', 'keep_recall')
         or (p.proname = 'follow_changes' and may_call.kind = 'worker')
         or (not p.prosecdef and p.prorettype <> 'trigger'::regtype and (may_call.kind = 'worker' or p.provolatile <> 'v'))
         from pg_proc p where p.oid = may_call.function;
@@ -3440,6 +3516,13 @@ CREATE FUNCTION sidecar_internal.may_count(relation regclass) RETURNS boolean
     AS $$
     select has_schema_privilege(c.relnamespace, 'usage') and has_any_column_privilege(c.oid, 'select') and not row_security_active(c.oid)
         from pg_class c where c.oid = relation;
+$$;
+
+CREATE FUNCTION sidecar_internal.measured_index(w sidecar_internal.watches, OUT id oid, OUT file oid) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select f.index::oid, pg_relation_filenode(f.index) from sidecar_internal.find_index(coalesce(w.companion, w.relation), w.target) f where f.valid;
 $$;
 
 CREATE FUNCTION sidecar_internal.move_page(watch_id integer, max_rows integer) RETURNS bigint
@@ -3890,6 +3973,37 @@ begin
     else
         in_flight := array(select x::text from pg_snapshot_xip(seen) x
                            union all select (listed_below + i)::text from generate_series(0, unlisted - 1) i);
+    end if;
+end $$;
+
+CREATE TABLE sidecar_internal.recalls (
+    watch_id integer NOT NULL,
+    ef_search integer NOT NULL,
+    k integer NOT NULL,
+    recall double precision NOT NULL,
+    lowest double precision NOT NULL,
+    queries bigint NOT NULL,
+    index_ms double precision NOT NULL,
+    exact_ms double precision NOT NULL,
+    index_id oid NOT NULL,
+    index_file oid,
+    fingerprint text,
+    measured_by name DEFAULT SESSION_USER NOT NULL,
+    measured_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE FUNCTION sidecar_internal.recalls_of(w sidecar_internal.watches) RETURNS SETOF sidecar_internal.recalls
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    present record;
+begin
+    -- The index is looked for only where there are measurements: status asks this for every watch.
+    if exists (select from sidecar_internal.recalls r where r.watch_id = w.id) then
+        select * into present from sidecar_internal.measured_index(w);
+        return query select r.* from sidecar_internal.recalls r
+            where r.watch_id = w.id and (r.index_id, r.index_file, r.fingerprint) is not distinct from (present.id, present.file, w.fingerprint);
     end if;
 end $$;
 
@@ -4825,6 +4939,16 @@ exception when invalid_table_definition or undefined_column or datatype_mismatch
     return sqlerrm;
 end $_$;
 
+CREATE FUNCTION sidecar_internal.summarized_recall(measured jsonb) RETURNS TABLE(ef integer, recall double precision, lowest double precision, queries bigint, index_ms double precision, exact_ms double precision)
+    LANGUAGE sql IMMUTABLE ROWS 5
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select m.ef, avg(m.share), min(m.share), count(m.share),
+           percentile_cont(0.5) within group (order by m.index_ms), percentile_cont(0.5) within group (order by m.exact_ms)
+        from jsonb_to_recordset(measured) m(ef integer, share double precision, index_ms double precision, exact_ms double precision)
+        group by m.ef order by m.ef;
+$$;
+
 CREATE FUNCTION sidecar_internal.sync_companion(w sidecar_internal.watches) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5044,6 +5168,24 @@ CREATE FUNCTION sidecar_internal.used_by_others() RETURNS text
     )
     select string_agg(distinct coalesce(d.relation, d.routine), ', ') from dependent d
         where coalesce(d.relation, d.routine) !~ '^sidecar(_internal)?\.';
+$$;
+
+CREATE FUNCTION sidecar_internal.usual_ef_search() RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select coalesce(
+        (select split_part(c.setting, '=', 2)::integer from pg_db_role_setting d cross join unnest(d.setconfig) c(setting)
+         where d.setrole = 0 and d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
+           and c.setting ~ '^hnsw\.ef_search=\d+$' order by d.setdatabase = 0 limit 1),
+        nullif(current_setting('hnsw.ef_search', true), '')::integer, 40);
+$_$;
+
+CREATE FUNCTION sidecar_internal.usual_recall_of(w sidecar_internal.watches) RETURNS sidecar_internal.recalls
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select r from sidecar_internal.recalls_of(w) r where r.ef_search <= sidecar_internal.usual_ef_search() order by r.ef_search desc limit 1;
 $$;
 
 CREATE FUNCTION sidecar_internal.vector_schema() RETURNS text
@@ -5374,6 +5516,33 @@ COMMENT ON COLUMN sidecar.index_builds.home IS 'The table that is being indexed:
 
 COMMENT ON COLUMN sidecar.index_builds.percent IS 'Progress of the present phase.';
 
+CREATE VIEW sidecar.measured_recall AS
+ SELECT w.relation,
+    w.target,
+    r.ef_search,
+    r.k,
+    r.recall,
+    r.lowest,
+    r.queries,
+    r.index_ms,
+    r.exact_ms,
+    r.measured_at,
+    r.measured_by,
+    (EXISTS ( SELECT
+           FROM sidecar_internal.recalls_of(w.*) c(watch_id, ef_search, k, recall, lowest, queries, index_ms, exact_ms, index_id, index_file, fingerprint, measured_by, measured_at)
+          WHERE (c.ef_search = r.ef_search))) AS is_current
+   FROM (sidecar_internal.recalls r
+     JOIN sidecar_internal.watches w ON ((w.id = r.watch_id)))
+  WHERE (w.unwatched_at IS NULL);
+
+COMMENT ON VIEW sidecar.measured_recall IS 'What sidecar.recall last measured without a filter, for each value of hnsw.ef_search.';
+
+COMMENT ON COLUMN sidecar.measured_recall.recall IS 'Mean share of the k nearest rows that the index found.';
+
+COMMENT ON COLUMN sidecar.measured_recall.lowest IS 'That share in the worst query.';
+
+COMMENT ON COLUMN sidecar.measured_recall.is_current IS 'Whether the index and the model of the vectors are still those that were measured.';
+
 CREATE TABLE sidecar_internal.scans (
     watch_id integer NOT NULL,
     purpose text NOT NULL,
@@ -5528,6 +5697,9 @@ ALTER TABLE ONLY sidecar_internal.query_vectors
 ALTER TABLE ONLY sidecar_internal.query_vectors
     ADD CONSTRAINT query_vectors_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY sidecar_internal.recalls
+    ADD CONSTRAINT recalls_pkey PRIMARY KEY (watch_id, ef_search);
+
 ALTER TABLE ONLY sidecar_internal.scans
     ADD CONSTRAINT scans_pkey PRIMARY KEY (watch_id, purpose);
 
@@ -5556,6 +5728,9 @@ ALTER TABLE ONLY sidecar_internal.index_failures
 
 ALTER TABLE ONLY sidecar_internal.progress
     ADD CONSTRAINT progress_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY sidecar_internal.recalls
+    ADD CONSTRAINT recalls_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY sidecar_internal.scans
     ADD CONSTRAINT scans_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
@@ -5744,6 +5919,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.drop_target(w sidecar_internal.watches, 
 
 REVOKE ALL ON FUNCTION sidecar_internal.drop_triggers(w sidecar_internal.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.ef_search_statement(ef_search integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.embed_connection_fault() FROM PUBLIC;
 
 REVOKE ALL ON PROCEDURE sidecar_internal.embed_content(IN fingerprint text, IN kind text, IN content bytea, IN timeout_ms integer, INOUT answer real[]) FROM PUBLIC;
@@ -5836,6 +6013,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watc
 
 REVOKE ALL ON FUNCTION sidecar_internal.index_failure_of(w sidecar_internal.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.index_key(w sidecar_internal.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, vector_table regclass, replaced regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.index_of(w sidecar_internal.watches) FROM PUBLIC;
@@ -5876,6 +6055,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.is_waiting(watch_id integer, gens bigint
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_worked_on(vector_table regclass) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.keep_recall(w sidecar_internal.watches, k integer, measured jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.key_fault(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.key_fields(w sidecar_internal.watches, row_name text) FROM PUBLIC;
@@ -5888,6 +6069,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.kind_of_column(relation regclass, name t
 
 REVOKE ALL ON FUNCTION sidecar_internal.kind_of_source(relation regclass, source text[], kind text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.larger_index_statement(w sidecar_internal.watches, index regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.letter_pairs(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.lock_table(relation regclass, mode text, limits record) FROM PUBLIC;
@@ -5899,6 +6082,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.mark_asleep(asleep integer[], for_s doub
 REVOKE ALL ON FUNCTION sidecar_internal.may_call(kind text, function oid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.may_count(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.measured_index(w sidecar_internal.watches, OUT id oid, OUT file oid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.move_page(watch_id integer, max_rows integer) FROM PUBLIC;
 
@@ -5941,6 +6126,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.raise_in_use(relation regclass, companio
 REVOKE ALL ON FUNCTION sidecar_internal.read_answer(id bigint, fingerprint text, began timestamp with time zone, deadline timestamp with time zone, OUT vector real[], OUT is_gone boolean, OUT pause_s double precision) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.read_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.recalls_of(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.release_companion(w sidecar_internal.watches) FROM PUBLIC;
 
@@ -6036,6 +6223,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.structure_fault(w sidecar_internal.watch
 
 REVOKE ALL ON FUNCTION sidecar_internal.structure_fault_v2(w sidecar_internal.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.summarized_recall(measured jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.sync_companion(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.takes_model(w sidecar_internal.watches, model text) FROM PUBLIC;
@@ -6059,6 +6248,10 @@ REVOKE ALL ON FUNCTION sidecar_internal.unreadable_columns(w sidecar_internal.wa
 REVOKE ALL ON FUNCTION sidecar_internal.usable_indexes(w sidecar_internal.watches, vector_table regclass, OUT index regclass, OUT valid boolean, OUT parent regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.used_by_others() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.usual_ef_search() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.usual_recall_of(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.vector_schema() FROM PUBLIC;
 

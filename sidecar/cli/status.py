@@ -25,7 +25,7 @@ _COLUMNS = (
     *("relation", "target", "kind", "source", "companion", "state", "health", "rows", "embedded", "pending", "failed"),
     *("empty", "truncated", "unreadable", "outdated", "retrying", "coverage", "oldest_pending_s", "lag_ms", "index"),
     *("model", "fingerprint", "query", "estimated", "watch_id", "index_statement", "rows_per_s", "companion_view"),
-    "storage",
+    *("storage", "recall", "recall_k", "recall_ef_search", "recall_at"),
 )
 
 
@@ -96,6 +96,7 @@ def _print_watch(watch: WatchStatus) -> None:
         "unreadable": _describe_texts(watch, watch.unreadable, "in words that the model does not know", "--unreadable"),
         "rate": None if watch.rows_per_s is None else f"at most {watch.rows_per_s:g} rows a second",
         "index": watch.index,
+        "recall": _describe_recall(watch),
         "build": _describe_build(watch),
         "model": watch.model or "none yet",
     }
@@ -115,6 +116,13 @@ def _describe_vectors(watch: WatchStatus) -> str | None:
         *([f"joined in view {watch.companion_view}"] if watch.companion and watch.companion_view else []),
     ]
     return ", ".join(parts) or None
+
+
+def _describe_recall(watch: WatchStatus) -> str | None:
+    if watch.recall is None or watch.recall_at is None:
+        return None
+    found = f"{floor(1000 * watch.recall) / 10:g} % of the {watch.recall_k} nearest"
+    return f"{found} with hnsw.ef_search = {watch.recall_ef_search}, measured {watch.recall_at:%Y-%m-%d}"
 
 
 def _describe_build(watch: WatchStatus) -> str | None:

@@ -16,7 +16,6 @@ small, the build is repeated at once without parallel workers, whose graph is in
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import asyncpg
 from sidecar.concurrency import background, run_to_completion
 from sidecar.errors import Contention, DatabaseError, DatabaseUnavailable, StatementRejected, WatchChanged
 from sidecar.ingest.context import Context
+from sidecar.ingest.giving_way import cancel_if_blocking
 from sidecar.postgres.database import Connection, close_session, open_session, translate_asyncpg_errors
 from sidecar.postgres.statements import statement
 from sidecar.postgres.watches import Watch
@@ -34,7 +34,6 @@ from sidecar.postgres.watches_with_work import find_unindexed
 
 logger = logging.getLogger(__name__)
 
-BLOCKING_CHECK_INTERVAL_S = 0.2  # well below deadlock_timeout, which is 1 s by default
 LOCK_TIMEOUT_MS = (
     500  # of steps that lock a table; concurrent ones wait for older transactions, however long that takes
 )
@@ -177,7 +176,9 @@ class IndexKeeper:
             logger.info("the index of %s is tried again in %.0f s", watch.quoted_name, next_s)
 
     async def _build(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
-        async with background(self._cancel_if_blocking(connection.get_server_pid()), f"yield-{watch.id}"):
+        async with background(
+            cancel_if_blocking(self._context, connection.get_server_pid(), "an index build"), f"yield-{watch.id}"
+        ):
             try:
                 with translate_asyncpg_errors():
                     if await connection.fetchval(statement("try_index_lock"), watch.id):
@@ -195,22 +196,6 @@ class IndexKeeper:
             logger.warning("building the index of %s again, without parallel workers: %s", watch.quoted_name, error)
             await connection.execute(statement("disable_parallel_build"))
             await self._run_steps(connection, watch)
-
-    async def _cancel_if_blocking(self, build_pid: int) -> None:
-        """Cancels the build as soon as a session waits for it."""
-        could_check = True
-        while True:
-            await asyncio.sleep(BLOCKING_CHECK_INTERVAL_S)
-            try:
-                await self._context.guard.hold()
-                async with self._context.database.connection() as connection:
-                    if await connection.fetchval(statement("is_build_blocking"), build_pid):
-                        await connection.execute(statement("cancel_build"), build_pid)
-                could_check = True
-            except DatabaseError as error:
-                if could_check:
-                    logger.warning("could not see whether anybody waits for an index build: %s", error)
-                could_check = False
 
     async def _run_steps(self, connection: asyncpg.Connection[asyncpg.Record], watch: Watch) -> None:
         await connection.execute(statement("set_role"), "none")  # the owner may not read our tables

@@ -4,6 +4,7 @@
     scanner ──enqueued─────────►           (batches in flight, and locked rows whose write is retried)
     dead_sidecars ──released───►
     housekeeper: heartbeat, progress, tombstones, and the index keeper once a backlog is done
+    recall_keeper: measures indexes, with RECALL_INTERVAL_S
 
 One row from NOTIFY to vector: postgres/listener → ingest (here) → wake_up → worker → claiming (claim: events.sql) →
 batch (read: rows.sql) → decision → encoding (encode: batching/embedder) → writer (write: `complete` in completion.py,
@@ -30,6 +31,7 @@ from sidecar.ingest.claiming import WorkFinder
 from sidecar.ingest.context import Context, Progress
 from sidecar.ingest.dead_sidecars import DeadSidecars
 from sidecar.ingest.housekeeper import Housekeeper
+from sidecar.ingest.recall_keeper import RecallKeeper
 from sidecar.ingest.scanner import Scanner
 from sidecar.ingest.wake_up import WakeUp
 from sidecar.ingest.worker import Worker
@@ -113,6 +115,8 @@ class Ingest:
             "ingest-housekeeper": Housekeeper(context).run(),
             "ingest-dead-sidecars": DeadSidecars(context, worker.expect_events).run(),
         }
+        if self._settings.recall_interval_s:
+            parts["ingest-recall"] = RecallKeeper(context).run()
         async with running_tasks(parts) as tasks, background(self._wait_for_stop(), "ingest-stop") as stop:
             await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
             worker.stop()

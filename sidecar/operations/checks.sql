@@ -182,6 +182,31 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject, 
 from sidecar_internal.watches w cross join lateral sidecar_internal.former_indexes(w) f
 where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null
 
+-- name: index_recall
+-- Indexes that find less than 95 % of the nearest rows with the database's hnsw.ef_search, as last measured; and the least value
+-- that was measured to find so much. All watches share the setting, so it is the largest of what they need.
+select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
+       format('with hnsw.ef_search = %s its index finds %s %% of the %s nearest rows (measured %s)', u.ef_search,
+              trunc(100 * u.recall::numeric, 1), u.k, u.measured_at::date) as what,
+       case when e.ef_search is not null then format(
+                'with %s it finds %s %%, and a search takes %s ms instead of %s; it holds for sessions that begin later, and for /search',
+                e.ef_search, trunc(100 * e.recall::numeric, 1), round(e.index_ms::numeric, 1), round(u.index_ms::numeric, 1))
+            when l.ef_search < 1000 then format('%s, the largest value that was measured, finds %s %%: measure larger ones', l.ef_search,
+                trunc(100 * l.recall::numeric, 1))
+            else 'no value of hnsw.ef_search finds 95 %: the index needs more connections, so another one has to be built'
+                 || case when i.relkind = 'I' then '; that blocks writes, see docs/partitions.md' else '' end end as why,
+       case when e.ef_search is not null then sidecar_internal.ef_search_statement(max(e.ef_search) over ())
+            when l.ef_search < 1000 then format('select * from sidecar.recall(%L, %L, k => %s, ef_search => array[%s, 600, 1000]);',
+                w.relation, w.target, u.k, u.ef_search)
+            else sidecar_internal.larger_index_statement(w, u.index_id) end as remedy,
+       'psql' as run_in
+from sidecar_internal.watches w
+cross join lateral sidecar_internal.usual_recall_of(w) u
+join pg_class i on i.oid = u.index_id
+cross join lateral (select * from sidecar_internal.recalls_of(w) r order by r.ef_search desc limit 1) l
+left join lateral (select * from sidecar_internal.recalls_of(w) r where r.recall >= 0.95 order by r.ef_search limit 1) e on true
+where w.unwatched_at is null and u.recall < 0.95
+
 -- name: maintenance_work_mem
 -- The memory for index builds of the role that builds. Its setting in this database takes precedence over its setting in all
 -- databases, and that over the server's.

@@ -47,7 +47,8 @@ select sidecar.reembed(w.relation, w.target, $3::text) from sidecar_internal.get
 select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
        s.truncated, s.coverage::float8, extract(epoch from s.oldest_pending)::float8 as oldest_pending_s, s.lag_ms, s.index,
        s.model, s.fingerprint, s.query, s.estimated, s.watch_id, s.index_statement, s.rows_per_s, s.companion_view::text,
-       s.unreadable, s.outdated, s.retrying, s.health, s.storage
+       s.unreadable, s.outdated, s.retrying, s.health, s.storage,
+       s.recall, s.recall_k, s.recall_ef_search, s.recall_at
 from sidecar_internal.status_of($1::regclass, $2::boolean) s
 
 -- name: index_builds

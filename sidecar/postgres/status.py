@@ -23,6 +23,7 @@ class WatchStatus:
 
     `index_statement` builds what is missing of the index. `rows_per_s` is the rate cap that a user set. `outdated` of
     the `embedded` rows and `retrying` of the `failed` ones are among the `pending` ones, too.
+    `recall` is the share of the `recall_k` nearest rows that the index finds with `recall_ef_search`, as last measured.
     """
 
     relation: str
@@ -54,6 +55,10 @@ class WatchStatus:
     retrying: int
     health: Health
     storage: str
+    recall: float | None = None
+    recall_k: int | None = None
+    recall_ef_search: int | None = None
+    recall_at: datetime | None = None
 
     @property
     def name(self) -> str:

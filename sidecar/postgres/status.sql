@@ -4,7 +4,8 @@
 -- A row for each watch; counts of large tables are the planner's.
 select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state, s.rows, s.embedded, s.pending, s.failed, s.empty,
        s.truncated, s.coverage, s.oldest_pending, s.lag_ms, s.index, s.model, s.fingerprint, s.query, s.estimated, s.watch_id,
-       s.index_statement, s.rows_per_s, s.companion_view::text, s.unreadable, s.outdated, s.retrying, s.health, s.storage
+       s.index_statement, s.rows_per_s, s.companion_view::text, s.unreadable, s.outdated, s.retrying, s.health, s.storage,
+       s.recall, s.recall_k, s.recall_ef_search, s.recall_at
 from sidecar.status s
 
 -- name: failures

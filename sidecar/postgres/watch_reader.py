@@ -78,4 +78,5 @@ def _reading(status: WatchStatus) -> WatchReading:
         broken=status.is_broken,
         paused=status.state == "paused",
         rows_per_s=status.rows_per_s,
+        recall=status.recall,
     )

@@ -189,6 +189,15 @@ begin
     end loop;
 end $$;
 
+-- What the index of a watch is on, as create index takes it: '((e::public.halfvec(1152)) public.halfvec_cosine_ops)'. NULL if no index
+-- is wanted.
+create or replace function sidecar_internal.index_key(w sidecar_internal.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select case when w.index_kind = w.storage then format('(%I %s.%s_cosine_ops)', w.target, v.ext, w.storage)
+                when w.index_kind = 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, v.ext, w.dimensions, v.ext) end
+        from (select quote_ident(sidecar_internal.vector_schema()) as ext) v;
+$$;
+
 -- The statements that are left for one valid HNSW index and no other of ours, in order; the index keeper runs them one by one.
 -- None if the table is gone. A former index is dropped last, once its replacement exists. In a partition tree each inner table
 -- gets an index, which later partitions inherit, and each leaf gets one that is built concurrently and attached; when the last
@@ -197,9 +206,7 @@ create or replace function sidecar_internal.index_steps(w sidecar_internal.watch
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     top constant regclass := coalesce(w.companion, w.relation);
-    ext constant text := quote_ident(sidecar_internal.vector_schema());
-    key constant text := case when w.index_kind = w.storage then format('(%I %s.%s_cosine_ops)', w.target, ext, w.storage)
-        when w.index_kind = 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, ext, w.dimensions, ext) end;
+    key constant text := sidecar_internal.index_key(w);
     indexes jsonb := '{}';  -- table -> its index, quoted
     t record;
     i record;

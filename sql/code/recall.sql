@@ -50,8 +50,80 @@ begin
            / nullif(cardinality(exact), 0);
 end $$;
 
+-- The value of hnsw.ef_search that sessions of this database have, unless their role has its own or they set it.
+create or replace function sidecar_internal.usual_ef_search() returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select coalesce(
+        (select split_part(c.setting, '=', 2)::integer from pg_db_role_setting d cross join unnest(d.setconfig) c(setting)
+         where d.setrole = 0 and d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
+           and c.setting ~ '^hnsw\.ef_search=\d+$' order by d.setdatabase = 0 limit 1),
+        nullif(current_setting('hnsw.ef_search', true), '')::integer, 40);
+$$;
+
+-- What identifies the index that a watch is searched through: another one after a REINDEX.
+create or replace function sidecar_internal.measured_index(w sidecar_internal.watches, out id oid, out file oid)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select f.index::oid, pg_relation_filenode(f.index) from sidecar_internal.find_index(coalesce(w.companion, w.relation), w.target) f where f.valid;
+$$;
+
+-- The last measurements of a watch that are still true: of the present index, and of vectors of the present model. By primary key.
+create or replace function sidecar_internal.recalls_of(w sidecar_internal.watches) returns setof sidecar_internal.recalls
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    present record;
+begin
+    -- The index is looked for only where there are measurements: status asks this for every watch.
+    if exists (select from sidecar_internal.recalls r where r.watch_id = w.id) then
+        select * into present from sidecar_internal.measured_index(w);
+        return query select r.* from sidecar_internal.recalls r
+            where r.watch_id = w.id and (r.index_id, r.index_file, r.fingerprint) is not distinct from (present.id, present.file, w.fingerprint);
+    end if;
+end $$;
+
+-- The measurement that tells what a search finds which sets nothing: with the database's hnsw.ef_search, or the next smaller value
+-- that was measured. NULL if there is none.
+create or replace function sidecar_internal.usual_recall_of(w sidecar_internal.watches) returns sidecar_internal.recalls
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select r from sidecar_internal.recalls_of(w) r where r.ef_search <= sidecar_internal.usual_ef_search() order by r.ef_search desc limit 1;
+$$;
+
+-- Keeps what was measured, where the caller may: a sidecar's role, or the owner of the schema. Others read a NOTICE.
+create or replace function sidecar_internal.keep_recall(w sidecar_internal.watches, k integer, measured jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    present constant record := sidecar_internal.measured_index(w);
+begin
+    if current_setting('transaction_read_only')::boolean then
+        raise notice 'the figures are not kept, because this transaction is read-only';
+        return;
+    elsif not has_table_privilege('sidecar_internal.recalls', 'insert, update') or not has_table_privilege('sidecar_internal.recalls', 'delete') then
+        raise notice 'the figures are not kept for sidecar.status, because role % may not write them', current_user
+            using hint = 'A role with sidecar.grant_worker may.';
+        return;
+    end if;
+    delete from sidecar_internal.recalls r
+        where r.watch_id = w.id and (r.k, r.index_id, r.index_file, r.fingerprint) is distinct from (keep_recall.k, present.id, present.file, w.fingerprint);
+    insert into sidecar_internal.recalls (watch_id, ef_search, k, recall, lowest, queries, index_ms, exact_ms, index_id, index_file, fingerprint)
+        select w.id, s.ef, keep_recall.k, s.recall, s.lowest, s.queries, s.index_ms, s.exact_ms, present.id, present.file, w.fingerprint
+            from sidecar_internal.summarized_recall(measured) s where s.queries > 0
+        on conflict (watch_id, ef_search) do update
+            set (k, recall, lowest, queries, index_ms, exact_ms, measured_by, measured_at) =
+                (excluded.k, excluded.recall, excluded.lowest, excluded.queries, excluded.index_ms, excluded.exact_ms, excluded.measured_by, excluded.measured_at);
+end $$;
+
+-- Single queries, [{ef, share, index_ms, exact_ms}], as one line for each value of hnsw.ef_search.
+create or replace function sidecar_internal.summarized_recall(measured jsonb)
+returns table (ef integer, recall double precision, lowest double precision, queries bigint, index_ms double precision, exact_ms double precision)
+language sql immutable rows 5 set search_path = pg_catalog, pg_temp as $$
+    select m.ef, avg(m.share), min(m.share), count(m.share),
+           percentile_cont(0.5) within group (order by m.index_ms), percentile_cont(0.5) within group (order by m.exact_ms)
+        from jsonb_to_recordset(measured) m(ef integer, share double precision, index_ms double precision, exact_ms double precision)
+        group by m.ef order by m.ef;
+$$;
+
 -- The share of the k nearest rows that a search through the index finds, with rows of the table as queries: one line for each value
 -- of hnsw.ef_search in `ef_search`, the session's if none is given. Ends with the first query that is done after max_s seconds.
+-- Without a filter the lines are kept, for sidecar.status and `sidecar doctor`: one value of a filter tells nothing of others.
 create or replace function sidecar.recall(
     relation regclass, target text default null, k integer default 10, sample integer default 200, filter jsonb default '{}',
     ef_search integer[] default null, max_s double precision default 60)
@@ -97,11 +169,43 @@ begin
         exit when clock_timestamp() > deadline;
     end loop;
     perform set_config(s.key, s.value, true) from jsonb_each_text(former_settings) s;
-    return query select m.ef, avg(m.share), min(m.share), count(m.share),
-                        percentile_cont(0.5) within group (order by m.index_ms), percentile_cont(0.5) within group (order by m.exact_ms)
-        from jsonb_to_recordset(measured) m(ef integer, share double precision, index_ms double precision, exact_ms double precision)
-        group by m.ef order by m.ef;
+    if filter = '{}' then
+        perform sidecar_internal.keep_recall(w, k, measured);
+    end if;
+    return query select * from sidecar_internal.summarized_recall(measured);
 end $$;
 comment on function sidecar.recall is
     'The share of the k nearest rows that a search through the HNSW index finds, measured against exact searches with rows of the '
-    'table as queries, for each value of hnsw.ef_search; with the median time of both. An exact search reads the whole table.';
+    'table as queries, for each value of hnsw.ef_search; with the median time of both. Without a filter the result is kept: '
+    'sidecar.measured_recall.';
+
+-- Statements that make new sessions search with this value of hnsw.ef_search: for the database, and for roles with a lower value of
+-- their own. The first one has the server load pgvector, because only a superuser may set what it does not know.
+create or replace function sidecar_internal.ef_search_statement(ef_search integer) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format(E'select ''[1]''::%I.vector;\nalter database %I set hnsw.ef_search = %s;', sidecar_internal.vector_schema(), current_database(), ef_search)
+           || coalesce((select string_agg(format(E'\nalter role %I%s set hnsw.ef_search = %s;', r.rolname,
+                               case when d.setdatabase <> 0 then format(' in database %I', current_database()) end, ef_search), '' order by r.rolname)
+                        from pg_db_role_setting d join pg_roles r on r.oid = d.setrole cross join unnest(d.setconfig) c(setting)
+                        where d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
+                          and c.setting ~ '^hnsw\.ef_search=\d+$' and split_part(c.setting, '=', 2)::integer < ef_search), '');
+$$;
+
+-- Statements that replace the index that was measured by one with twice its connections. Sidecars keep it: any index that serves the
+-- search will do.
+create or replace function sidecar_internal.larger_index_statement(w sidecar_internal.watches, index regclass) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    vector_table constant regclass := coalesce(w.companion, w.relation);
+    class constant pg_class := (select c from pg_class c where c.oid = index);
+    mode constant text := case when class.relkind = 'I' then '' else 'concurrently ' end;
+    m integer;
+    ef_construction integer;
+begin
+    select coalesce(max(o.option_value::integer) filter (where o.option_name = 'm'), 16),
+           coalesce(max(o.option_value::integer) filter (where o.option_name = 'ef_construction'), 64) into m, ef_construction
+        from pg_options_to_table(class.reloptions) o;
+    m := least(2 * m, 100);
+    return format(E'create index %son %s using hnsw %s with (m = %s, ef_construction = %s);\ndrop index %s%s;', mode, vector_table,
+                  sidecar_internal.index_key(w), m, least(greatest(2 * ef_construction, 4 * m), 1000), mode, index);
+end $$;

@@ -23,7 +23,8 @@ create or replace function sidecar_internal.may_call(kind text, function oid) re
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select p.proname in ('backlog', 'status_of', 'status_exact', 'wait_embedded', 'wait_one_embedded', 'check_row_exists', 'events_of_key',
                          'is_waiting', 'is_done', 'state_of_row', 'state_of_watch', 'sample_source', 'embed', 'embed_content',
-                         'request_vector', 'read_answer', 'embed_in_statement', 'embed_connection_fault')
+                         'request_vector', 'read_answer', 'embed_in_statement', 'embed_connection_fault', 'recall', 'sample_vectors',
+                         'nearest_distances', 'keep_recall')
         or (p.proname = 'follow_changes' and may_call.kind = 'worker')
         or (not p.prosecdef and p.prorettype <> 'trigger'::regtype and (may_call.kind = 'worker' or p.provolatile <> 'v'))
         from pg_proc p where p.oid = may_call.function;
@@ -41,7 +42,7 @@ begin
         from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
     execute format('grant usage on schema sidecar, sidecar_internal to %s', role);
     execute format('grant select on %s, sidecar_internal.watches, sidecar_internal.progress, sidecar_internal.sidecars, '
-                   'sidecar_internal.index_failures, sidecar_internal.query_servers to %s', views, role);
+                   'sidecar_internal.index_failures, sidecar_internal.query_servers, sidecar_internal.recalls to %s', views, role);
     if kind = 'worker' then
         execute format('grant select on all tables in schema sidecar, sidecar_internal to %s', role);
         -- Without the columns that our functions build statements from.
@@ -51,7 +52,7 @@ begin
                   and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
         execute format('grant insert, update, delete on sidecar_internal.scans, sidecar_internal.failures, sidecar_internal.wake, '
                        'sidecar_internal.sidecars, sidecar_internal.progress, sidecar_internal.index_failures, '
-                       'sidecar_internal.query_servers, sidecar_internal.query_vectors to %s', role);
+                       'sidecar_internal.query_servers, sidecar_internal.query_vectors, sidecar_internal.recalls to %s', role);
         execute format('grant usage, select, update on sequence sidecar_internal.generation, sidecar_internal.notified to %s', role);
     end if;
     for routine in select p.oid::regprocedure as name from pg_proc p

@@ -211,7 +211,7 @@ begin
     -- Not as settings of the function, which only a superuser could restore from a dump.
     -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
     -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
-    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100), 1000)::text, true),
+    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100, former[2]::integer), 1000)::text, true),
             set_config(settings[3], greatest(20 * k, 20000)::text, true);
     return query execute sidecar_internal.search_exposed_statement(w, wanted, filter, document)
         using query_vector, k, array(

@@ -243,7 +243,8 @@ create or replace function sidecar_internal.status_of(only_relation regclass, ex
     rows bigint, embedded bigint, pending bigint, failed bigint, empty bigint, truncated bigint, coverage numeric,
     oldest_pending interval, lag_ms double precision, index text, model text, fingerprint text, query text,
     estimated boolean, watch_id integer, index_statement text, rows_per_s double precision, companion_view regclass,
-    unreadable bigint, outdated bigint, retrying bigint, health text, storage text)
+    unreadable bigint, outdated bigint, retrying bigint, health text, storage text,
+    recall double precision, recall_k integer, recall_ef_search integer, recall_at timestamptz)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set row_security = off set plan_cache_mode = force_generic_plan as $$
 declare
     w sidecar_internal.watches;
@@ -295,6 +296,8 @@ begin
             index_statement := case when rows is not null and knows_vectors then sidecar_internal.index_statement(w) end;
             state := sidecar_internal.state_of(w, pending, failed - retrying);
             health := sidecar_internal.health_of(state, index, pending, failed - retrying);
+            select r.recall, r.k, r.ef_search, r.measured_at into recall, recall_k, recall_ef_search, recall_at
+                from sidecar_internal.usual_recall_of(w) r;
         exception when undefined_table or syntax_error then
             -- A table was dropped after the snapshot of this statement; its regclass prints as a number.
             raise warning 'watch % is left out: %', w.id, sqlerrm;

@@ -37,6 +37,13 @@ create or replace view sidecar.index_builds as
         select from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
         where d.classid = 'pg_class'::regclass and d.objid = p.index_relid and d.refobjid = p.relid and a.attname = w.target));
 
+-- What sidecar.recall last measured. `is_current`: the index and the model of the vectors are still those that were measured.
+create or replace view sidecar.measured_recall as
+    select w.relation, w.target, r.ef_search, r.k, r.recall, r.lowest, r.queries, r.index_ms, r.exact_ms, r.measured_at, r.measured_by,
+           exists (select from sidecar_internal.recalls_of(w) c where c.ef_search = r.ef_search) as is_current
+    from sidecar_internal.recalls r join sidecar_internal.watches w on w.id = r.watch_id
+    where w.unwatched_at is null;
+
 create or replace view sidecar.failures_by_reason as
     select w.relation, w.target, g.reason, g.failures, g.oldest, g.newest, e.key as example_key, e.message as example_message,
            sidecar_internal.advice_on(g.reason) as advice, w.id as watch_id, sidecar_internal.rows_statement(w, g.reason) as rows_statement,
@@ -72,6 +79,11 @@ comment on column sidecar.status.index is 'The HNSW index, or why there is none.
 comment on column sidecar.status.index_statement is 'What an owner has to run to build the index; NULL if nothing is left to do.';
 comment on column sidecar.status.query is 'The nearest-neighbour query that uses the index. $1 is the query vector.';
 comment on column sidecar.status.fingerprint is 'The model and its settings that the stored vectors were made with.';
+comment on column sidecar.status.recall is
+    'The share of the recall_k nearest rows that a search with the database''s hnsw.ef_search finds, as last measured by sidecar.recall; '
+    'NULL if the present index was not measured.';
+comment on column sidecar.status.recall_ef_search is 'What it was measured with: the database''s value, or the next smaller one.';
+comment on column sidecar.status.recall_at is 'When it was measured.';
 comment on column sidecar.status.storage is 'The type that the vectors are stored as: vector (4 bytes a number) or halfvec (2 bytes).';
 comment on column sidecar.status.estimated is 'Whether rows, embedded and pending are estimates.';
 comment on column sidecar.status.watch_id is 'Number of the watch, as in sidecar.renew_triggers and in the logs.';
@@ -93,6 +105,11 @@ comment on column sidecar.failures_by_reason.retry_statement is
 comment on view sidecar.index_builds is 'HNSW index builds in progress, as far as the role may see them.';
 comment on column sidecar.index_builds.percent is 'Progress of the present phase.';
 comment on column sidecar.index_builds.home is 'The table that is being indexed: the watched table, its companion, or a partition.';
+comment on view sidecar.measured_recall is
+    'What sidecar.recall last measured without a filter, for each value of hnsw.ef_search.';
+comment on column sidecar.measured_recall.recall is 'Mean share of the k nearest rows that the index found.';
+comment on column sidecar.measured_recall.lowest is 'That share in the worst query.';
+comment on column sidecar.measured_recall.is_current is 'Whether the index and the model of the vectors are still those that were measured.';
 comment on view sidecar.scans is 'Progress of passes over whole tables: clear, move, backfill, sweep, verify.';
 comment on column sidecar.scans.finished_at is 'NULL while it is running.';
 comment on column sidecar.scans.rows_seen is 'Rows read by a verification so far.';

@@ -17,7 +17,7 @@ STALE_AFTER_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class WatchReading:
-    """Progress of one watch. None: unknown. `coverage` is from 0 to 1."""
+    """Progress of one watch. None: unknown. `coverage` and `recall` are from 0 to 1."""
 
     watch: str
     embedded: int
@@ -29,6 +29,7 @@ class WatchReading:
     broken: bool
     paused: bool
     rows_per_s: float | None
+    recall: float | None = None
 
 
 _GAUGES: tuple[tuple[str, str, Callable[[WatchReading], float | None]], ...] = (
@@ -45,6 +46,11 @@ _GAUGES: tuple[tuple[str, str, Callable[[WatchReading], float | None]], ...] = (
     ("broken", "1: the watch is broken and skipped until it is repaired; sidecar.status says why.", lambda w: w.broken),
     ("paused", "1: the watch is paused.", lambda w: w.paused),
     ("rate_cap_rows_per_second", "The rate cap of the watch, shared by all sidecars.", lambda w: w.rows_per_s),
+    (
+        "index_recall_ratio",
+        "Fraction of the nearest rows that the index finds with the database's hnsw.ef_search, as last measured.",
+        lambda w: w.recall,
+    ),
 )
 
 
@@ -117,4 +123,5 @@ def _sum_up(readings: Sequence[WatchReading]) -> WatchReading:
         broken=any(w.broken for w in readings),
         paused=all(w.paused for w in readings),
         rows_per_s=None,
+        recall=None,
     )

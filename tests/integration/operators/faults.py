@@ -23,6 +23,12 @@ _WORKER = """
     create role {worker} login; select sidecar.grant_worker('{worker}');
     update sidecar_internal.sidecars set role = '{worker}';
 """
+_MEASURED = """
+    insert into sidecar_internal.recalls
+        (watch_id, ef_search, k, recall, lowest, queries, index_ms, exact_ms, fingerprint, index_id, index_file)
+        select 1, m.ef, 10, m.recall, 0, 50, 1, 2, 'f', i, pg_relation_filenode(i)
+        from (values {}) m(ef, recall), cast('items_e_hnsw_1' as regclass) i
+"""
 
 FAULTS = {
     "pgvector with known faults": Fault(
@@ -74,6 +80,18 @@ FAULTS = {
         ("grants",),
     ),
     "row-level security hides rows": Fault(_WORKER + "alter table items enable row level security", ("grants",)),
+    "an index finds too little, as measured": Fault(
+        _MEASURED.format("(40, 0.9), (100, 0.94), (200, 0.97), (400, 1)"),
+        ("index_recall",),
+    ),
+    "an index finds too little with what was measured": Fault(
+        _MEASURED.format("(40, 0.9), (100, 0.94)"),
+        ("index_recall",),
+    ),
+    "an index finds too little with any search": Fault(
+        _MEASURED.format("(40, 0.5), (1000, 0.9)"),
+        ("index_recall",),
+    ),
     "the index is missing": Fault("drop index items_e_hnsw_1", ("index",)),
     "the index is invalid": Fault(
         "update pg_index set indisvalid = false where indexrelid = 'items_e_hnsw_1'::regclass",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import psycopg
 import pytest
 
@@ -95,3 +96,94 @@ def test_a_column_that_the_table_lacks_is_named(db: Connection) -> None:
         with pytest.raises(psycopg.errors.UndefinedColumn, match="no column 'tenent' to filter by") as raised:
             run(db, f"""select * from {search}'{{"tenent": 3}}')""")
         assert "Did you mean 'tenant'?" in str(raised.value.diag.message_hint)
+
+
+KEPT = "select ef_search, k, recall, queries, measured_by, is_current from sidecar.measured_recall order by 1"
+
+
+def test_it_agrees_with_brute_force_in_numpy(db: Connection) -> None:
+    fill(db, companion=False)
+    [(recall, queries)] = run(
+        db, "select recall, queries from sidecar.recall('items', k => 5, ef_search => array[12], sample => 5000)"
+    )
+    assert queries == _ROWS, "with so large a sample every row is a query, and nothing is left to chance"
+    rows = run(db, "select id, e::real[] from items order by id")
+    ids, vectors = [row[0] for row in rows], np.array([row[1] for row in rows], dtype=np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    exact = np.argsort(-(vectors @ vectors.T), axis=1, kind="stable")[:, :6]
+    run(db, "set enable_seqscan = off; set hnsw.ef_search = 12; set hnsw.iterative_scan = 'strict_order'")
+    half = f"halfvec({_DIMENSIONS})"
+    nearest = f"select n.id from items n order by n.e::{half} <=> i.e::{half} limit 6"
+    near = run(db, f"select id, array({nearest}) from items i order by id")
+    hits = sum(len({ids[n] for n in exact[row]} - {own} & set(found) - {own}) for row, (own, found) in enumerate(near))
+    assert recall == pytest.approx(hits / (5 * _ROWS), abs=0.005)
+
+
+def test_the_last_measurement_is_kept_and_shown_with_the_value_that_is_in_effect(db: Connection) -> None:
+    fill(db, companion=False)
+    run(db, "select * from sidecar.recall('items', k => 5, ef_search => array[10, 60, 400], sample => 10)")
+    me = db.info.user
+    kept = run(db, KEPT)
+    assert [(ef, k, queries, by, current) for ef, k, _, queries, by, current in kept] == [
+        (ef, 5, 10, me, True) for ef in (10, 60, 400)
+    ]
+    shown = "select recall, recall_k, recall_ef_search, recall_at is not null from sidecar.status"
+    assert run(db, shown) == [(kept[0][2], 5, 10, True)], "40 is in effect, and 10 the next smaller one measured"
+    run(db, f"alter database {db.info.dbname} set hnsw.ef_search = 60")
+    assert run(db, shown) == [(kept[1][2], 5, 60, True)]
+    run(db, "select * from sidecar.recall('items', k => 5, ef_search => array[60], sample => 7)")
+    assert [(row[0], row[3]) for row in run(db, KEPT)] == [(10, 10), (60, 7), (400, 10)]
+    run(db, "select * from sidecar.recall('items', k => 3, ef_search => array[60], sample => 7)")
+    assert [row[:2] for row in run(db, KEPT)] == [(60, 3)], "figures of another k are not comparable"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "reindex index items_e_idx",
+        "update sidecar_internal.watches set fingerprint = 'another'",
+        "drop index items_e_idx",
+    ],
+)
+def test_a_measurement_of_another_index_or_model_is_not_shown(db: Connection, change: str) -> None:
+    fill(db, companion=False)
+    run(db, "select * from sidecar.recall('items', ef_search => array[40], sample => 5)")
+    assert run(db, "select recall_ef_search from sidecar.status") == [(40,)]
+    run(db, change)
+    assert run(db, "select recall, recall_ef_search, recall_at from sidecar.status") == [(None, None, None)]
+    assert [row[-1] for row in run(db, KEPT)] == [False]
+
+
+def test_a_measurement_with_a_filter_is_not_kept(db: Connection) -> None:
+    fill(db, companion=False)
+    run(db, """select * from sidecar.recall('items', filter => '{"tenant": 3}', ef_search => array[40], sample => 5)""")
+    assert run(db, KEPT) == []
+
+
+def test_in_a_read_only_transaction_it_measures_and_says_that_nothing_is_kept(db: Connection) -> None:
+    fill(db, companion=False)
+    notices: list[str] = []
+    db.add_notice_handler(lambda notice: notices.append(str(notice.message_primary)))
+    run(db, "set default_transaction_read_only = on")
+    assert len(run(db, "select * from sidecar.recall('items', sample => 5)")) == 1
+    assert notices == ["the figures are not kept, because this transaction is read-only"]
+    assert run(db, KEPT) == []
+
+
+def test_the_search_of_rest_respects_a_larger_setting(db: Connection) -> None:
+    fill(db, companion=False)
+    vectors = [vector for (vector,) in run(db, "select e::real[] from items order by id limit 30")]
+
+    def found() -> set[tuple[int, int]]:
+        search = "select (key->>'id')::int from sidecar.search_exposed('items', %s, k => 10)"
+        return {(n, key) for n, vector in enumerate(vectors) for (key,) in run(db, search, vector)}
+
+    exact = {
+        (n, key)
+        for n, vector in enumerate(vectors)
+        for (key,) in run(db, "select id from items order by e <=> %s::real[]::vector limit 10", vector)
+    }
+    run(db, "set enable_seqscan = off")
+    missed = exact - found()
+    run(db, "set hnsw.ef_search = 1000")
+    assert len(exact - found()) < len(missed)

@@ -16,7 +16,7 @@ PUBLIC = """
     reembed renew_triggers resume retry revoke_grants
     search search_exposed set_rate status_exact truncated_texts uninstall unreadable_texts unwatch verify wait_embedded
     watch
-    failures failures_by_reason index_builds scans status
+    failures failures_by_reason index_builds measured_recall scans status
     alembic_version
 """
 OBJECTS = """

@@ -20,6 +20,7 @@ READING = WatchReading(
     broken=False,
     paused=True,
     rows_per_s=None,
+    recall=0.93,
 )
 
 
@@ -56,6 +57,7 @@ def test_a_reading_is_shown_with_its_age() -> None:
         "broken": 0,
         "paused": 1,
         "rate_cap_rows_per_second": None,
+        "index_recall_ratio": 0.93,
     }
     assert {name: page.value(f"sidecar_watch_{name}", watch=READING.watch) for name in of_watch} == of_watch
 
