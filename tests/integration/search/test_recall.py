@@ -175,7 +175,7 @@ def test_the_search_of_rest_respects_a_larger_setting(db: Connection) -> None:
     vectors = [vector for (vector,) in run(db, "select e::real[] from items order by id limit 30")]
 
     def found() -> set[tuple[int, int]]:
-        search = "select (key->>'id')::int from sidecar.search_exposed('items', %s, k => 10)"
+        search = "select (key->>'id')::int from sidecar.search_exposed('items', %s::real[], k => 10)"
         return {(n, key) for n, vector in enumerate(vectors) for (key,) in run(db, search, vector)}
 
     exact = {
