@@ -129,10 +129,11 @@ class SchemaError(DatabaseError):
 
 
 class StatementRejected(DatabaseError):
-    """Postgres rejected a statement that was run for the user."""
+    """Postgres rejected a statement that was run for the user. `column`: where in it, such as a filter's path."""
 
-    def __init__(self, message: str, sqlstate: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, sqlstate: str, hint: str | None = None, column: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.sqlstate = sqlstate
         self.hint = hint
+        self.column = column

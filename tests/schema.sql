@@ -173,14 +173,13 @@ begin
         raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
     end if;
-    perform sidecar_internal.check_filter(w, filter);
     if numnode(words) = 0 then
         words := null;
     end if;
     -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     return query execute sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(relation, coalesce(document, w.source), config),
-                                                  sidecar_internal.search_condition(filter))
+                                                  sidecar_internal.filter_condition(w, filter, 't'))
         using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
@@ -190,7 +189,7 @@ COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0025', '…' $$;
+    AS $$ select '0026', '…' $$;
 
 COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of the sidecar''s tables, and a digest of the installed functions and views.';
 
@@ -207,7 +206,7 @@ CREATE FUNCTION sidecar.recall(relation regclass, target text DEFAULT NULL::text
     AS $$
 declare
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
-    condition constant text := sidecar_internal.search_condition(filter);
+    condition constant text := sidecar_internal.filter_condition(w, filter, 't');
     former_settings constant jsonb := (select jsonb_object_agg(s.name, coalesce(nullif(current_setting(s.name, true), ''), s.unset)) from (values
         ('enable_indexscan', 'on'), ('enable_seqscan', 'on'), ('hnsw.iterative_scan', 'off'), ('hnsw.ef_search', '40')) s(name, unset));
     efs constant integer[] := coalesce(recall.ef_search, array[(former_settings->>'hnsw.ef_search')::integer]);
@@ -227,7 +226,6 @@ begin
         raise exception 'there is no HNSW index on %.% to measure: %', w.relation, quote_ident(w.target), index_state
             using errcode = 'object_not_in_prerequisite_state', hint = 'Without an index every search is exact.';
     end if;
-    perform sidecar_internal.check_filter(w, filter);
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     for vector in select v from sidecar_internal.sample_vectors(w, sample) v loop
         perform set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true);
@@ -376,6 +374,15 @@ end $$;
 COMMENT ON FUNCTION sidecar.revoke_grants(role regrole) IS 'Revokes everything that grant_worker and grant_reader granted to a role.';
 
 CREATE FUNCTION sidecar.search(relation regclass, query_vector text, target text DEFAULT NULL::text, k integer DEFAULT 10) RETURNS TABLE(key jsonb, distance double precision)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select s.key, s.distance from sidecar.search(relation, query_vector, '{}'::jsonb, target, k) s;
+$$;
+
+COMMENT ON FUNCTION sidecar.search(relation regclass, query_vector text, target text, k integer) IS 'The k rows nearest to a vector, passed as text, or to a text, which is embedded as sidecar.embed does it: keys and cosine distances (0 to 2), nearest first, through the index.';
+
+CREATE FUNCTION sidecar.search(relation regclass, query_vector text, filter jsonb, target text DEFAULT NULL::text, k integer DEFAULT 10) RETURNS TABLE(key jsonb, distance double precision)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -387,6 +394,8 @@ declare
     type text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     vector_table constant regclass := coalesce(w.companion, w.relation);
     vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
+    row_name constant text := case when w.companion is null then 'h' else 't' end;
+    condition constant text := sidecar_internal.filter_condition(w, filter, row_name);
     nearest_to text := query_vector;
     measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case when compared.is_cast then '::' || type else '' end, ext, type);
 begin
@@ -401,13 +410,13 @@ begin
     return query execute format('select jsonb_build_object(%s), r.distance from (select %s, (%s)::float8 as distance from %s h where h.%I is not null%s
                                  order by %s limit $2) r order by r.distance',
         sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s as k%1$s'), measure, vector_table, w.target,
-        case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
-            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
+        case when w.companion is not null then format(' and exists (select from %s t where %s%s)', w.relation,
+            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '), condition) else condition end, measure)
         using nearest_to, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $_$;
 
-COMMENT ON FUNCTION sidecar.search(relation regclass, query_vector text, target text, k integer) IS 'The k rows nearest to a vector, passed as text, or to a text, which is embedded as sidecar.embed does it: keys and cosine distances (0 to 2), nearest first, through the index.';
+COMMENT ON FUNCTION sidecar.search(relation regclass, query_vector text, filter jsonb, target text, k integer) IS 'The k rows nearest to a vector, passed as text, or to a text, which is embedded as sidecar.embed does it, among those that meet a filter: keys and cosine distances (0 to 2), nearest first, through the index.';
 
 CREATE FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text DEFAULT NULL::text, k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, columns text[] DEFAULT NULL::text[], document text[] DEFAULT '{}'::text[]) RETURNS TABLE(key json, distance double precision, shown json, document_text text)
     LANGUAGE plpgsql STABLE ROWS 10
@@ -435,25 +444,11 @@ begin
         from asked a where a.name is null or a.name <> all (a.allowed)
     union all
     select format('column %L is asked for twice', c.name), null from unnest(wanted) c(name) group by c.name having count(*) > 1
-    union all
-    select format(case when c.name is null then 'column %L is not exposed by the watch'
-                       when c.filter_type is null then 'column %L has a type that a filter cannot compare'
-                       else 'the filter on %L is an object' end, f.key), case when c.name is null then f.key end
-        from jsonb_each(filter) f left join sidecar_internal.searchable_columns(w) c on c.name = f.key
-        where c.filter_type is null or jsonb_typeof(f.value) = 'object'
     limit 1;
     if fault is not null then
         raise exception '%', fault using errcode = 'undefined_column',
             hint = format('%sIts columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
                           sidecar_internal.did_you_mean(faulty, w.key_columns || exposed), array_to_string(w.key_columns || exposed, ', '));
-    end if;
-    fault := (select format('invalid input value for enum %s: "%s"', c.filter_type, u.label)
-              from jsonb_each(filter) f join sidecar_internal.searchable_columns(w) c on c.name = f.key
-              cross join jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value else jsonb_build_array(f.value) end) u(label)
-              where to_regtype(c.filter_type)::oid >= 16384 and u.label is not null
-                and not exists (select from pg_enum e where e.enumtypid = to_regtype(c.filter_type) and e.enumlabel = u.label) limit 1);
-    if fault is not null then
-        raise exception '%', fault using errcode = 'invalid_text_representation';
     end if;
     -- Not as settings of the function, which only a superuser could restore from a dump.
     -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
@@ -461,14 +456,12 @@ begin
     perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100, former[2]::integer), 1000)::text, true),
             set_config(settings[3], greatest(20 * k, 20000)::text, true);
     return query execute sidecar_internal.search_exposed_statement(w, wanted, filter, document)
-        using query_vector, k, array(
-            select case jsonb_typeof(f.value) when 'array' then array(select jsonb_array_elements_text(f.value))::text else f.value #>> '{}' end
-            from jsonb_each(filter) f order by f.key collate "C");
+        using query_vector, k;
     perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
         from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
 end $$;
 
-COMMENT ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) IS 'The k rows nearest to a vector, with the columns that the watch exposes, filtered by equality on key and exposed columns. It is what POST /search runs.';
+COMMENT ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) IS 'The k rows nearest to a vector, with the columns that the watch exposes, filtered by key and exposed columns. It is what POST /search runs.';
 
 CREATE FUNCTION sidecar.set_rate(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text, rows_per_s double precision DEFAULT NULL::double precision) RETURNS integer
     LANGUAGE plpgsql
@@ -1131,21 +1124,19 @@ begin
     end loop;
 end $$;
 
-CREATE FUNCTION sidecar_internal.check_filter(w sidecar_internal.watches, filter jsonb) RETURNS void
+CREATE FUNCTION sidecar_internal.check_filter_values(type text, wanted text[], paths text[]) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    missing text;
+    fault record;
 begin
-    select f.key into missing from jsonb_each(filter) f
-        where not exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = f.key and a.attnum > 0 and not a.attisdropped)
-        order by f.key limit 1;
-    if missing is not null then
-        raise exception 'table % has no column % to filter by', w.relation, quote_literal(missing)
-            using errcode = 'undefined_column', hint = concat(sidecar_internal.did_you_mean_column(missing, w.relation),
-                                                              'filter has columns of the table: {"tenant": 7}.');
+    if pg_input_is_valid(wanted::text, type || '[]') then
+        return;
     end if;
+    select v.n, e.message, e.sql_error_code into fault from unnest(wanted) with ordinality v(value, n)
+        cross join lateral pg_input_error_info(v.value, type) e where v.value is not null and e.message is not null order by v.n limit 1;
+    perform sidecar_internal.raise_filter_fault(paths[fault.n], fault.message, fault.sql_error_code);
 end $$;
 
 CREATE FUNCTION sidecar_internal.check_key_types(relation regclass) RETURNS void
@@ -2434,19 +2425,295 @@ begin
     return null;
 end $$;
 
-CREATE FUNCTION sidecar_internal.filtered_column(w sidecar_internal.watches, row_name text, column_name text, OUT expression text, OUT type text) RETURNS record
+CREATE FUNCTION sidecar_internal.filter_column(w sidecar_internal.watches, row_name text, column_name text, allowed text[], path text, OUT kind text, OUT type text, OUT printed text, OUT expression text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    select c.kind, c.type, c.printed, c.expression into kind, type, printed, expression
+        from sidecar_internal.filter_columns(w, row_name, allowed) c where c.name = column_name;
+    if found and kind is not null then
+        return;
+    elsif found then
+        raise exception 'column % has a type that a filter cannot compare', quote_literal(column_name)
+            using errcode = 'wrong_object_type', column = path, hint = 'Built-in scalar types, enums, arrays of built-in types and jsonb can be compared.';
+    elsif allowed is null then
+        raise exception 'table % has no column % to filter by', w.relation, quote_literal(column_name)
+            using errcode = 'undefined_column', column = path,
+                  hint = concat(sidecar_internal.did_you_mean_column(column_name, w.relation), 'filter has columns of the table: {"tenant": 7}.');
+    end if;
+    raise exception 'column % is not exposed by the watch', quote_literal(column_name) using errcode = 'undefined_column', column = path,
+        hint = format('%sIts columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
+                      sidecar_internal.did_you_mean(column_name, allowed), array_to_string(allowed, ', '));
+end $$;
+
+CREATE FUNCTION sidecar_internal.filter_columns(w sidecar_internal.watches, row_name text, allowed text[]) RETURNS TABLE(name text, kind text, type text, printed text, expression text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    select case when c.is_enum then format('case when %1$s.%2$I is not null then concat(%1$s.%2$I) end', row_name, c.name)
-           else format('sidecar_internal.exactly((null::%s[])[1], %s.%I)', c.type, row_name, c.name) end,
-           case when c.is_enum then 'pg_catalog.text' else c.filter_type end
-        from (select s.name, s.filter_type, format_type(a.atttypid, null) as type, t.typtype = 'e' as is_enum
-              from sidecar_internal.searchable_columns(w) s
-              join pg_attribute a on a.attrelid = w.relation and a.attname = s.name
-              cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
-              where s.name = column_name) c;
+    with scalars(type) as (values
+        ('bool'::regtype), ('int2'), ('int4'), ('int8'), ('numeric'), ('float4'), ('float8'), ('text'), ('varchar'), ('bpchar'), ('name'), ('"char"'),
+        ('uuid'), ('date'), ('time'), ('timetz'), ('timestamp'), ('timestamptz'), ('interval'), ('inet'), ('cidr'), ('macaddr'), ('macaddr8'),
+        ('bit'), ('varbit'), ('money'), ('bytea'), ('oid'))
+    select c.name, c.kind, format('%I.%I', n.nspname, v.typname), c.printed,
+           format(case when c.kind = 'enum' then 'case when %2$s.%3$I is not null then concat(%2$s.%3$I) end'
+                       when c.kind = 'other' then '%2$s.%3$I'
+                       when c.declared = c.type and c.kind = 'array' then 'sidecar_internal.exactly(null::%1$s, %2$s.%3$I)'
+                       else 'sidecar_internal.exactly((null::%1$s[])[1], %2$s.%3$I)' end, format_type(c.declared, null), row_name, c.name)
+    from (select a.attname::text as name, a.atttypid as declared, b.type, b.printed, t.typelem as element,
+                 case when t.typtype = 'e' then 'enum'
+                      when t.oid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'name'::regtype) then 'text'
+                      when t.oid in (select s.type from scalars s) then 'scalar'
+                      when t.oid = 'jsonb'::regtype then 'jsonb'
+                      when exists (select from pg_type e join scalars s on s.type = e.oid where e.typarray = t.oid) then 'array'
+                      when allowed is null then 'other' end as kind
+          from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
+          where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and (allowed is null or a.attname = any (allowed))) c
+    join pg_type v on v.oid = case c.kind when 'array' then c.element else c.type end join pg_namespace n on n.oid = v.typnamespace;
 $_$;
+
+CREATE FUNCTION sidecar_internal.filter_comparison(c record, operator text, wanted text[], paths text[]) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    places real[];
+begin
+    if c.kind = 'enum' then
+        places := array(select e.enumsortorder from unnest(wanted) with ordinality v(label, n)
+                        left join pg_enum e on e.enumtypid = to_regtype(c.type) and e.enumlabel = v.label order by v.n);
+        if array_position(places, null) is not null then
+            perform sidecar_internal.raise_filter_fault(paths[p.n], format('invalid input value for enum %s: "%s"', c.type, wanted[p.n]), '22P02')
+                from (select array_position(places, null) as n) p;
+        end if;
+        return format('%s = any (%L::pg_catalog.text[])', c.expression, array(
+            select e.enumlabel::text from pg_enum e where e.enumtypid = to_regtype(c.type)
+            and case operator when '=' then e.enumsortorder = any (places) when '<' then e.enumsortorder < places[1] when '<=' then e.enumsortorder <= places[1]
+                              when '>' then e.enumsortorder > places[1] when '>=' then e.enumsortorder >= places[1]
+                              else e.enumsortorder between places[1] and places[2] end order by e.enumsortorder));
+    end if;
+    perform sidecar_internal.check_filter_values(c.type, wanted, paths);
+    return case operator
+        when 'between' then format('(%1$s >= %2$L::%4$s and %1$s <= %3$L::%4$s)', c.expression, wanted[1], wanted[2], c.type)
+        when '=' then case when cardinality(wanted) = 1 then format('%s = %L::%s', c.expression, wanted[1], c.type)
+                           else format('%s = any (%L::%s[])', c.expression, wanted, c.type) end
+        else format('%s %s %L::%s', c.expression, operator, wanted[1], c.type) end;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.filter_condition(w sidecar_internal.watches, filter jsonb, row_name text, allowed text[] DEFAULT NULL::text[]) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if filter is null or filter = '{}' then
+        return '';
+    elsif pg_column_size(filter) > 16 * 1024 * 1024 then
+        perform sidecar_internal.raise_filter_fault('filter', 'it has more than 16 MiB', '54000');
+    end if;
+    return ' and ' || (sidecar_internal.filter_node(w, filter, row_name, allowed, 'filter', 1, 0)).condition;
+end $$;
+
+CREATE FUNCTION sidecar_internal.filter_containment(c record, operator text, operand jsonb, path text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    wanted text[];
+    paths text[];
+begin
+    if operator = '$any' and jsonb_typeof(operand) <> 'array' then
+        perform sidecar_internal.raise_filter_fault(path, 'it is not a list of values', '22023', 'For example {"$any": ["a", "b"]}.');
+    elsif c.kind = 'jsonb' and operator = '$contains' then
+        return format('%s @> %L::pg_catalog.jsonb', c.expression, operand::text);
+    elsif c.kind = 'jsonb' then
+        return format('(%s)', coalesce((select string_agg(format('%s @> %L::pg_catalog.jsonb', c.expression, v.value::text), ' or ' order by v.n)
+                                        from jsonb_array_elements(operand) with ordinality v(value, n)), 'false'));
+    end if;
+    select v.wanted, v.paths into wanted, paths from sidecar_internal.filter_values(operand, path, false) v;
+    perform sidecar_internal.check_filter_values(c.type, wanted, paths);
+    return format('%s %s %L::%s[]', c.expression, case operator when '$any' then '&&' else '@>' end, wanted, c.type);
+end $_$;
+
+CREATE FUNCTION sidecar_internal.filter_equality(c record, operand jsonb, is_list boolean, path text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    wanted text[];
+    paths text[];
+    present text[];
+    condition text;
+    array_type constant text := case when c.kind = 'array' then c.type || '[]' end;
+begin
+    if c.kind = 'jsonb' then
+        operand := case when is_list then operand else jsonb_build_array(operand) end;
+        condition := (select string_agg(format('%s = %L::pg_catalog.jsonb', c.expression, v.value::text), ' or ' order by v.n)
+                      from jsonb_array_elements(operand) with ordinality v(value, n) where jsonb_typeof(v.value) <> 'null');
+        paths := array(select 'null' from jsonb_array_elements(operand) v(value) where jsonb_typeof(v.value) = 'null');
+        return format('(%s)', concat_ws(' or ', condition, case when cardinality(paths) > 0 then c.expression || ' is null' end,
+                                        case when jsonb_array_length(operand) = 0 then 'false' end));
+    end if;
+    select v.wanted, v.paths into wanted, paths from sidecar_internal.filter_values(operand, path, true) v;
+    paths := array(select p.path from unnest(wanted, paths) with ordinality p(value, path, n) where p.value is not null order by p.n);
+    present := array_remove(wanted, null);
+    if c.kind = 'other' then
+        condition := (select format('%s in (%s)', c.expression, string_agg(quote_literal(v.value), ', ' order by v.n))
+                      from unnest(present) with ordinality v(value, n) having count(*) > 0);
+    elsif c.kind = 'array' then
+        for i in 1 .. cardinality(present) loop
+            if not pg_input_is_valid(present[i], array_type) then
+                perform sidecar_internal.raise_filter_fault(paths[i], (select e.message from pg_input_error_info(present[i], array_type) e), '22P02',
+                    'Ask an array what it holds: {"$contains": ["a"]} for all of a list, {"$any": ["a", "b"]} for at least one.');
+            end if;
+        end loop;
+        condition := (select string_agg(format('%s = %L::%s', c.expression, v.value, array_type), ' or ' order by v.n) from unnest(present) with ordinality v(value, n));
+    elsif cardinality(present) > 0 then
+        condition := sidecar_internal.filter_comparison(c, '=', present, paths);
+    end if;
+    condition := concat_ws(' or ', condition, case when cardinality(present) < cardinality(wanted) then c.expression || ' is null' end);
+    return format('(%s)', coalesce(nullif(condition, ''), 'false'));
+end $_$;
+
+CREATE FUNCTION sidecar_internal.filter_node(w sidecar_internal.watches, node jsonb, row_name text, allowed text[], path text, depth integer, INOUT conditions integer, OUT condition text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    entry record;
+    inner_node record;
+    parts text[] := '{}';
+    alternatives text[];
+begin
+    if jsonb_typeof(node) <> 'object' then
+        perform sidecar_internal.raise_filter_fault(path, 'it is not an object', '22023', 'A filter is an object of columns: {"tenant": 7}.');
+    elsif depth > 20 then
+        perform sidecar_internal.raise_filter_fault(path, 'filters are nested more than 20 levels deep', '54000');
+    end if;
+    for entry in select e.key, e.value, format('%s.%s', path, e.key) as path from jsonb_each(node) e order by e.key collate "C" loop
+        if entry.key in ('$and', '$or') then
+            if jsonb_typeof(entry.value) <> 'array' or entry.value = '[]' then
+                perform sidecar_internal.raise_filter_fault(entry.path, 'it is not a list of filters', '22023', format('For example {"%s": [{"tenant": 7}, {"tenant": null}]}.', entry.key));
+            end if;
+            alternatives := '{}';
+            for inner_node in select v.value, v.n from jsonb_array_elements(entry.value) with ordinality v(value, n) order by v.n loop
+                select f.conditions, alternatives || f.condition into conditions, alternatives from sidecar_internal.filter_node(
+                    w, inner_node.value, row_name, allowed, format('%s[%s]', entry.path, inner_node.n - 1), depth + 1, conditions) f;
+            end loop;
+            parts := parts || format('(%s)', array_to_string(alternatives, case entry.key when '$and' then ' and ' else ' or ' end));
+        elsif entry.key = '$not' then
+            select f.conditions, parts || format('%s is not true', f.condition) into conditions, parts
+                from sidecar_internal.filter_node(w, entry.value, row_name, allowed, entry.path, depth + 1, conditions) f;
+        else
+            parts := parts || sidecar_internal.filter_on_column(c, entry.value, entry.path)
+                from sidecar_internal.filter_column(w, row_name, entry.key, allowed, entry.path) c;
+            conditions := conditions + 1;
+        end if;
+        if conditions > 2000 then
+            perform sidecar_internal.raise_filter_fault(entry.path, 'the filter has more than 2000 conditions', '54000');
+        end if;
+    end loop;
+    condition := format('(%s)', coalesce(nullif(array_to_string(parts, ' and '), ''), 'true'));
+end $_$;
+
+CREATE FUNCTION sidecar_internal.filter_on_column(c record, asked jsonb, path text) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    misplaced text;
+begin
+    if jsonb_typeof(asked) = 'array' then
+        return array[sidecar_internal.filter_equality(c, asked, true, path)];
+    elsif jsonb_typeof(asked) <> 'object' or (c.kind = 'jsonb' and not exists (select from jsonb_object_keys(asked) o(name) where o.name like '$%')) then
+        return array[sidecar_internal.filter_equality(c, asked, false, path)];
+    end if;
+    select o.name into misplaced from jsonb_object_keys(asked) o(name) where o.name not like '$%' limit 1;
+    if misplaced is not null or asked = '{}' then
+        perform sidecar_internal.raise_filter_fault(path, format('%s is not an operator', coalesce(quote_literal(misplaced), '{}')), '22023',
+            'The names of operators begin with $: {"price": {"$gte": 10, "$lt": 50}}.');
+    end if;
+    return array(select sidecar_internal.filter_operation(c, o.key, o.value, format('%s.%s', path, o.key)) from jsonb_each(asked) o order by o.key collate "C");
+end $_$;
+
+CREATE FUNCTION sidecar_internal.filter_operation(c record, operator text, operand jsonb, path text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    suited text[];
+    wanted text[];
+    paths text[];
+begin
+    suited := case operator when '$eq' then null when '$ne' then null when '$in' then null when '$nin' then null when '$null' then null
+                            when '$lt' then array['text', 'scalar', 'enum'] when '$lte' then array['text', 'scalar', 'enum']
+                            when '$gt' then array['text', 'scalar', 'enum'] when '$gte' then array['text', 'scalar', 'enum']
+                            when '$between' then array['text', 'scalar', 'enum'] when '$prefix' then array['text']
+                            when '$contains' then array['array', 'jsonb'] when '$any' then array['array', 'jsonb'] else '{}' end;
+    if suited = '{}' then
+        perform sidecar_internal.raise_filter_fault(path, 'there is no such operator', '22023',
+            '$eq, $ne, $in, $nin, $lt, $lte, $gt, $gte, $between, $null, $prefix, $contains, $any.');
+    elsif c.kind <> all (suited) then
+        perform sidecar_internal.raise_filter_fault(path, format('a column of type %s cannot be compared so', c.printed), '42809', case operator
+            when '$prefix' then '$prefix is for texts.' when '$contains' then '$contains is for arrays and jsonb.' when '$any' then '$any is for arrays and jsonb.'
+            else format('%s is for types with an order; ask an array or jsonb for what it holds with $contains or $any.', operator) end);
+    elsif operator in ('$in', '$nin') and jsonb_typeof(operand) <> 'array' then
+        perform sidecar_internal.raise_filter_fault(path, 'it is not a list', '22023', format('For example {"%s": [1, 2]}.', operator));
+    elsif operator = '$null' and jsonb_typeof(operand) <> 'boolean' then
+        perform sidecar_internal.raise_filter_fault(path, 'it is neither true nor false', '22023', '{"$null": true} finds rows without a value.');
+    elsif operator = '$between' and (jsonb_typeof(operand) <> 'array' or jsonb_array_length(operand) <> 2) then
+        perform sidecar_internal.raise_filter_fault(path, 'it is not a list of two values', '22023', 'For example {"$between": [10, 20]}; both are included.');
+    elsif operator = '$prefix' and jsonb_typeof(operand) <> 'string' then
+        perform sidecar_internal.raise_filter_fault(path, 'it is not a text', '22023', 'For example {"$prefix": "AB-"}.');
+    end if;
+    case
+        when operator = '$null' then
+            return format('%s is %snull', c.expression, case when operand = 'true' then '' else 'not ' end);
+        when operator in ('$eq', '$ne') and c.kind = 'array' and jsonb_typeof(operand) = 'array' then
+            select v.wanted, v.paths into wanted, paths from sidecar_internal.filter_values(operand, path, false) v;
+            perform sidecar_internal.check_filter_values(c.type, wanted, paths);
+            return format(case operator when '$ne' then '(%s = %L::%s[]) is not true' else '%s = %L::%s[]' end, c.expression, wanted, c.type);
+        when operator in ('$eq', '$ne') and jsonb_typeof(operand) = 'array' and c.kind <> 'jsonb' then
+            perform sidecar_internal.raise_filter_fault(path, 'it is a list, not a value', '22023', 'Ask for one of a list with $in, for none of it with $nin.');
+        when operator in ('$eq', '$in') then
+            return sidecar_internal.filter_equality(c, operand, operator = '$in', path);
+        when operator in ('$ne', '$nin') then
+            return format('%s is not true', sidecar_internal.filter_equality(c, operand, operator = '$nin', path));
+        when operator = '$prefix' then
+            -- In the collation of bytes: case-sensitive everywhere, and what an index with text_pattern_ops serves.
+            return format('%s collate pg_catalog."C" like %L', c.expression, regexp_replace(operand #>> '{}', '([\\%_])', '\\\1', 'g') || '%');
+        when operator in ('$contains', '$any') then
+            return sidecar_internal.filter_containment(c, operator, operand, path);
+        else
+            if operator <> '$between' and jsonb_typeof(operand) = 'array' then
+                perform sidecar_internal.raise_filter_fault(path, 'it is a list, not a value', '22023');
+            end if;
+            select v.wanted, v.paths into wanted, paths from sidecar_internal.filter_values(operand, path, false) v;
+            return sidecar_internal.filter_comparison(c, case operator when '$lt' then '<' when '$lte' then '<=' when '$gt' then '>' when '$gte' then '>='
+                                                                       else 'between' end, wanted, paths);
+    end case;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.filter_values(operand jsonb, path text, may_be_null boolean, OUT wanted text[], OUT paths text[]) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    wrong record;
+begin
+    if jsonb_typeof(operand) <> 'array' then
+        operand := jsonb_build_array(operand);
+        paths := array[path];
+    else
+        paths := array(select format('%s[%s]', path, i) from generate_series(0, jsonb_array_length(operand) - 1) i);
+    end if;
+    select v.n, jsonb_typeof(v.value) as kind into wrong from jsonb_array_elements(operand) with ordinality v(value, n)
+        where jsonb_typeof(v.value) in ('object', 'array') or (jsonb_typeof(v.value) = 'null' and not may_be_null) order by v.n limit 1;
+    if found then
+        perform sidecar_internal.raise_filter_fault(paths[wrong.n], format(case wrong.kind when 'null' then 'null cannot be compared'
+            else 'it is an %s, not a value' end, wrong.kind), '22023', case wrong.kind when 'null' then 'Ask for {"$null": true}.' else '' end);
+    end if;
+    wanted := array(select v.value #>> '{}' from jsonb_array_elements(operand) with ordinality v(value, n) order by v.n);
+end $_$;
 
 CREATE FUNCTION sidecar_internal.find_first(watch_ids integer[], floors bigint[]) RETURNS TABLE(watch_id integer, first bigint)
     LANGUAGE plpgsql STABLE
@@ -3862,6 +4129,14 @@ CREATE FUNCTION sidecar_internal.quoted_name(parts text[]) RETURNS text
     select string_agg(quote_ident(p.name), '.' order by p.n) from unnest(parts) with ordinality p(name, n);
 $$;
 
+CREATE FUNCTION sidecar_internal.raise_filter_fault(path text, complaint text, sqlstate text, hint text DEFAULT ''::text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception '%: %', path, complaint using errcode = raise_filter_fault.sqlstate, column = path, hint = raise_filter_fault.hint;
+end $$;
+
 CREATE FUNCTION sidecar_internal.raise_generation() RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4505,15 +4780,6 @@ begin
     return saved;
 end $$;
 
-CREATE FUNCTION sidecar_internal.search_condition(filter jsonb) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select coalesce(string_agg(case when f.value is null then format(' and t.%I is null', f.key)
-                               else format(' and t.%I = %L', f.key, f.value) end, '' order by f.key), '')
-    from jsonb_each_text(filter) f;
-$$;
-
 CREATE FUNCTION sidecar_internal.search_document(relation regclass, columns text[], config regconfig) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4549,12 +4815,7 @@ declare
         else format('%s h join %s t on %s', w.companion, w.relation, sidecar_internal.for_each_key(
              sidecar_internal.exact_keys(w, w.companion, 'h'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
     t constant text := case when w.companion is null then 'h' else 't' end;
-    condition constant text := (
-        select string_agg(format(case jsonb_typeof(f.value) when 'null' then ' and %5$s.%2$I is null'
-                                     when 'array' then ' and %1$s = any ((select ($3::text[])[%3$s]::%4$s[])::%4$s[])'
-                                     else ' and %1$s = ($3::text[])[%3$s]::%4$s' end, c.expression, f.key, f.n, c.type, t), '' order by f.n)
-        from (select e.key, e.value, row_number() over (order by e.key collate "C") as n from jsonb_each(filter) e) f
-        left join lateral sidecar_internal.filtered_column(w, t, f.key) c on true);
+    condition constant text := sidecar_internal.filter_condition(w, filter, t, w.key_columns || sidecar_internal.exposed_columns(w));
     shown constant text := (
         select string_agg(format('(%L, %s)', c.name, sidecar_internal.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
         from unnest(columns) with ordinality c(name, n));
@@ -5773,6 +6034,8 @@ REVOKE ALL ON FUNCTION sidecar.revoke_grants(role regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.search(relation regclass, query_vector text, target text, k integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.search(relation regclass, query_vector text, filter jsonb, target text, k integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) FROM PUBLIC;
@@ -5825,7 +6088,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.check_companion(w sidecar_internal.watch
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_exposed(relation regclass, expose text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.check_filter(w sidecar_internal.watches, filter jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.check_filter_values(type text, wanted text[], paths text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_key_types(relation regclass) FROM PUBLIC;
 
@@ -5949,7 +6212,25 @@ REVOKE ALL ON FUNCTION sidecar_internal.failure_key(key jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.fault_of(w sidecar_internal.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.filtered_column(w sidecar_internal.watches, row_name text, column_name text, OUT expression text, OUT type text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.filter_column(w sidecar_internal.watches, row_name text, column_name text, allowed text[], path text, OUT kind text, OUT type text, OUT printed text, OUT expression text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.filter_columns(w sidecar_internal.watches, row_name text, allowed text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.filter_comparison(c record, operator text, wanted text[], paths text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.filter_condition(w sidecar_internal.watches, filter jsonb, row_name text, allowed text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.filter_containment(c record, operator text, operand jsonb, path text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.filter_equality(c record, operand jsonb, is_list boolean, path text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.filter_node(w sidecar_internal.watches, node jsonb, row_name text, allowed text[], path text, depth integer, INOUT conditions integer, OUT condition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.filter_on_column(c record, asked jsonb, path text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.filter_operation(c record, operator text, operand jsonb, path text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.filter_values(operand jsonb, path text, may_be_null boolean, OUT wanted text[], OUT paths text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.find_first(watch_ids integer[], floors bigint[]) FROM PUBLIC;
 
@@ -6119,6 +6400,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.quoted_list(names text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.quoted_name(parts text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.raise_filter_fault(path text, complaint text, sqlstate text, hint text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.raise_generation() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.raise_in_use(relation regclass, companion regclass, watch_id integer, own_timeout text, began timestamp with time zone) FROM PUBLIC;
@@ -6178,8 +6461,6 @@ REVOKE ALL ON FUNCTION sidecar_internal.sample_source(w sidecar_internal.watches
 REVOKE ALL ON FUNCTION sidecar_internal.sample_vectors(w sidecar_internal.watches, sample integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.save_watch(wanted sidecar_internal.watches, former sidecar_internal.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar_internal.search_condition(filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.search_document(relation regclass, columns text[], config regconfig) FROM PUBLIC;
 

@@ -96,8 +96,9 @@ def translate_asyncpg_errors() -> Iterator[None]:
     except _WATCH_CHANGED as error:
         raise WatchChanged(str(error)) from error
     except asyncpg.PostgresError as error:
-        hint = getattr(error, "hint", None)
-        raise StatementRejected(error.args[0] if error.args else str(error), error.sqlstate or "XX000", hint) from error
+        hint, column = (getattr(error, name, None) for name in ("hint", "column_name"))
+        message = error.args[0] if error.args else str(error)
+        raise StatementRejected(message, error.sqlstate or "XX000", hint, column) from error
 
 
 class _SessionNotKept(Exception):

@@ -21,13 +21,23 @@ LOCK_TIMEOUT_S = 2.0  # while the table is being altered, other searches need th
 MAX_DOCUMENT_CHARS = 20_000  # of a row for reranking: more than any such model reads
 
 _INVALID_NAME = "22023"
+_INVALID_FILTER = {"22023": "invalid_filter", "42809": "column_not_comparable", "54000": "too_many_values"}
 _DATA_EXCEPTION = "22"
+_FILTER = "filter"  # how the path in a filter begins, which is the column of its error
+_CALLERS_PART = "filter.$and[1]"  # of a filter that is `narrowed`
 _NOT_PERMITTED = "42501"
 _NOT_WATCHED = {"42704", "42601"}  # no longer watched; a dropped companion is written as its OID
 
 
 class SearchDenied(DatabaseError):
     """The sidecar's role lacks a right that the search needs, or a policy would hide rows from it."""
+
+
+class ForcedFilterRejected(InputError):
+    """The filter that a key forces does not suit the table. The message is for the log, not for the caller."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("filter_not_applicable", why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +68,12 @@ class SearchedWatch:
 
     def narrowed(self, columns: Mapping[str, object]) -> Mapping[str, object]:
         """The caller's filter and the forced one."""
-        if self.forced is None:
-            return columns
-        return {"$and": [self.forced, columns]} if columns else self.forced
+        return columns if self.forced is None else {"$and": [self.forced, columns]}
 
 
 @dataclass(frozen=True, slots=True)
 class NearestQuery:
-    """A search. `vector` is (dimensions,) float32. `filter` maps columns to a JSON value, or to a list of alternatives.
+    """A search. `vector` is (dimensions,) float32. `filter` is as in the request: sql/code/filters.sql.
 
     `document` are columns whose texts are returned, joined with a space.
     """
@@ -113,27 +121,23 @@ async def find_nearest(
 ) -> list[NearestRow]:
     """At most `query.k` rows, the nearest first. Cancelling ends the statement on the server, too; so does `timeout_s`.
 
-    Raises InputError for a filter value that its column's type cannot parse (`invalid_filter_value`), or where the
-    columns are too large (`answer_too_large`); SearchDenied, WatchChanged or another DatabaseError.
+    Raises InputError for a filter that does not suit its columns (`invalid_filter`, `invalid_filter_value`,
+    `column_not_comparable`, `too_many_values`), ForcedFilterRejected, or where the columns are too large
+    (`answer_too_large`); SearchDenied, WatchChanged or another DatabaseError.
     """
-    try:
-        async with search_transaction(database, watch, timeout_s) as connection:
-            records = await connection.fetch(
-                statement("nearest_rows"),
-                watch.relation,
-                query.vector.tolist(),
-                watch.target,
-                query.k,
-                orjson.dumps(watch.narrowed(query.filter)).decode(),
-                list(query.columns),
-                list(query.document),
-                MAX_DOCUMENT_CHARS,
-                MAX_ANSWER_BYTES,
-            )
-    except StatementRejected as error:
-        if is_data_exception(error):
-            await check_filter(database, watch, query.filter)
-        raise
+    async with search_transaction(database, watch, timeout_s) as connection:
+        records = await connection.fetch(
+            statement("nearest_rows"),
+            watch.relation,
+            query.vector.tolist(),
+            watch.target,
+            query.k,
+            orjson.dumps(watch.narrowed(query.filter)).decode(),
+            list(query.columns),
+            list(query.document),
+            MAX_DOCUMENT_CHARS,
+            MAX_ANSWER_BYTES,
+        )
     return found_rows(records)
 
 
@@ -172,7 +176,9 @@ def is_data_exception(error: StatementRejected) -> bool:
     return error.sqlstate.startswith(_DATA_EXCEPTION)
 
 
-def _explain(watch: SearchedWatch, error: StatementRejected) -> DatabaseError | None:
+def _explain(watch: SearchedWatch, error: StatementRejected) -> DatabaseError | InputError | None:
+    if error.column is not None and error.column.startswith(_FILTER):
+        return _filter_fault(watch, error, error.column)
     if error.sqlstate == _NOT_PERMITTED:
         return SearchDenied(
             f"{watch.table_name} cannot be searched: {error.message}. `sidecar doctor` says what is missing."
@@ -182,14 +188,12 @@ def _explain(watch: SearchedWatch, error: StatementRejected) -> DatabaseError | 
     return None
 
 
-async def check_filter(database: Database, watch: SearchedWatch, columns: Mapping[str, object]) -> None:
-    """Raises InputError for the first value that its column's type cannot parse."""
-    filter_json = orjson.dumps(columns).decode()
-    async with database.connection() as connection:
-        found = await connection.fetchrow(statement("unreadable_filter"), watch.watch_id, filter_json)
-    if found is not None and found["column_name"] is not None:
-        param = f"filter.{found['column_name']}"
-        raise InputError("invalid_filter_value", f"`{param}`: {found['complaint']}", param)
+def _filter_fault(watch: SearchedWatch, error: StatementRejected, path: str) -> InputError:
+    if watch.forced is not None and not path.startswith(_CALLERS_PART):
+        return ForcedFilterRejected(error.message)
+    param = path if watch.forced is None else _FILTER + path.removeprefix(_CALLERS_PART)
+    message = f"`{param}`: {error.message.removeprefix(f'{path}: ')}. {error.hint or ''}".rstrip()
+    return InputError(_INVALID_FILTER.get(error.sqlstate, "invalid_filter_value"), message, param)
 
 
 def _watch(record: asyncpg.Record) -> SearchedWatch:

@@ -7,7 +7,7 @@ select w.id as watch_id, w.relation::oid::bigint as relation, format('%I.%I', n.
        w.dimensions, w.fingerprint, coalesce(w.encoder, w.model) as model, w.source, w.key_columns,
        sidecar_internal.exposed_columns(w) as exposed, w.expose, w.paused,
        coalesce(w.broken, (select string_agg(distinct b.message, '; ') from sidecar_internal.breakages b where b.watch_id = w.id)) as broken,
-       array(select s.name from sidecar_internal.searchable_columns(w) s where s.filter_type is not null) as comparable
+       array(select f.name from sidecar_internal.filter_columns(w, 't', w.key_columns || w.expose) f where f.kind is not null) as comparable
 from parse_ident($1) as named(parts)
 join pg_class c on c.relname = parts[cardinality(parts)]
 join pg_namespace n on n.oid = c.relnamespace and (cardinality(parts) = 1 or (cardinality(parts) = 2 and n.nspname = parts[1]))
@@ -32,7 +32,3 @@ select f.key::text as key, f.distance, case when f.bytes <= $9::bigint then f.sh
 from (select s.key, s.distance, s.shown::text as shown, s.document_text,
              sum(octet_length(s.shown::text) + coalesce(octet_length(s.document_text), 0)) over (rows unbounded preceding) as bytes
       from sidecar.search_exposed($1::oid::regclass, $2::real[], $3::text, $4::integer, $5::jsonb, $6::text[], $7::text[]) s) f
-
--- name: unreadable_filter
--- $1 id of the watch, $2 filter.
-select u.column_name, u.complaint from sidecar_internal.watches w cross join lateral sidecar_internal.find_unreadable_filter_value(w, $2::jsonb) u where w.id = $1

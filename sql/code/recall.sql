@@ -131,7 +131,7 @@ returns table (ef integer, recall double precision, lowest double precision, que
 language plpgsql volatile rows 5 set search_path = pg_catalog, pg_temp as $$
 declare
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
-    condition constant text := sidecar_internal.search_condition(filter);
+    condition constant text := sidecar_internal.filter_condition(w, filter, 't');
     former_settings constant jsonb := (select jsonb_object_agg(s.name, coalesce(nullif(current_setting(s.name, true), ''), s.unset)) from (values
         ('enable_indexscan', 'on'), ('enable_seqscan', 'on'), ('hnsw.iterative_scan', 'off'), ('hnsw.ef_search', '40')) s(name, unset));
     efs constant integer[] := coalesce(recall.ef_search, array[(former_settings->>'hnsw.ef_search')::integer]);
@@ -151,7 +151,6 @@ begin
         raise exception 'there is no HNSW index on %.% to measure: %', w.relation, quote_ident(w.target), index_state
             using errcode = 'object_not_in_prerequisite_state', hint = 'Without an index every search is exact.';
     end if;
-    perform sidecar_internal.check_filter(w, filter);
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     for vector in select v from sidecar_internal.sample_vectors(w, sample) v loop
         perform set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true);

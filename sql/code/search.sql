@@ -1,9 +1,9 @@
 -- Search in SQL: the nearest vectors, and hybrid search: merged with the best full-text matches by reciprocal rank fusion.
 
 -- The rows nearest to a vector or a text: keys and cosine distances (0 to 2), nearest first. Through the index, which is scanned
--- until k rows are found. `query_vector` is the text of a vector, '[0.1, ...]', so that this works in whichever schema pgvector is
+-- until k rows that meet the filter are found. `query_vector` is the text of a vector, '[0.1, ...]', so that this works in whichever schema pgvector is
 -- installed; anything else is embedded as sidecar.embed does it. Settings are restored by hand: in a session whose first search failed, the value to restore is the empty string.
-create or replace function sidecar.search(relation regclass, query_vector text, target text default null, k integer default 10)
+create or replace function sidecar.search(relation regclass, query_vector text, filter jsonb, target text default null, k integer default 10)
 returns table (key jsonb, distance double precision)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -14,6 +14,8 @@ declare
     type text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     vector_table constant regclass := coalesce(w.companion, w.relation);
     vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
+    row_name constant text := case when w.companion is null then 'h' else 't' end;
+    condition constant text := sidecar_internal.filter_condition(w, filter, row_name);
     nearest_to text := query_vector;
     measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case when compared.is_cast then '::' || type else '' end, ext, type);
 begin
@@ -28,12 +30,22 @@ begin
     return query execute format('select jsonb_build_object(%s), r.distance from (select %s, (%s)::float8 as distance from %s h where h.%I is not null%s
                                  order by %s limit $2) r order by r.distance',
         sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s as k%1$s'), measure, vector_table, w.target,
-        case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
-            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end, measure)
+        case when w.companion is not null then format(' and exists (select from %s t where %s%s)', w.relation,
+            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '), condition) else condition end, measure)
         using nearest_to, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;
-comment on function sidecar.search is
+comment on function sidecar.search(regclass, text, jsonb, text, integer) is
+    'The k rows nearest to a vector, passed as text, or to a text, which is embedded as sidecar.embed does it, among those that meet '
+    'a filter: keys and cosine distances (0 to 2), nearest first, through the index.';
+
+-- Without a filter. A function of its own, because views that are made of it keep it from being dropped.
+create or replace function sidecar.search(relation regclass, query_vector text, target text default null, k integer default 10)
+returns table (key jsonb, distance double precision)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select s.key, s.distance from sidecar.search(relation, query_vector, '{}'::jsonb, target, k) s;
+$$;
+comment on function sidecar.search(regclass, text, text, integer) is
     'The k rows nearest to a vector, passed as text, or to a text, which is embedded as sidecar.embed does it: keys and cosine '
     'distances (0 to 2), nearest first, through the index.';
 
@@ -80,30 +92,6 @@ begin
             from unnest(columns) with ordinality c(name, n));
 end $$;
 
--- The condition for a filter: ' and t.tenant = '7'' for {"tenant": 7}; null becomes IS NULL. The column's type reads the value.
-create or replace function sidecar_internal.search_condition(filter jsonb) returns text
-language sql stable set search_path = pg_catalog, pg_temp as $$
-    select coalesce(string_agg(case when f.value is null then format(' and t.%I is null', f.key)
-                               else format(' and t.%I = %L', f.key, f.value) end, '' order by f.key), '')
-    from jsonb_each_text(filter) f;
-$$;
-
--- Raises if the filter names a column that the table does not have.
-create or replace function sidecar_internal.check_filter(w sidecar_internal.watches, filter jsonb) returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-    missing text;
-begin
-    select f.key into missing from jsonb_each(filter) f
-        where not exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = f.key and a.attnum > 0 and not a.attisdropped)
-        order by f.key limit 1;
-    if missing is not null then
-        raise exception 'table % has no column % to filter by', w.relation, quote_literal(missing)
-            using errcode = 'undefined_column', hint = concat(sidecar_internal.did_you_mean_column(missing, w.relation),
-                                                              'filter has columns of the table: {"tenant": 7}.');
-    end if;
-end $$;
-
 -- The statement of hybrid_search. $1 query vector, $2 tsquery, $3 candidates, $4 RRF constant, $5 and $6 weights, $7 k. Equal
 -- values share a rank, and equal scores are ordered by key: the same data gives the same answer. The nearest rows are cut off
 -- with their ties and not by key, because Postgres 16 would not use the HNSW index with a second sort column.
@@ -141,7 +129,7 @@ end $$;
 --   query_vector      of a text or a picture, as the sidecar's REST service gives it; NULL: full text only
 --   query_text        in the syntax of web search engines; blank, or stop words only: vectors only
 --   document          a tsvector column, or text columns; unset: the watch's own text columns
---   filter            column -> value, such as {"tenant": 7}
+--   filter            {"tenant": 7}, of any columns of the table: see filters.sql
 --   candidates        how many rows each side proposes; unset: four times k, at least 100
 -- A row gets weight / (rrf_constant + rank) from each side; `distance` is the cosine distance, NULL where only its text matched.
 create or replace function sidecar.hybrid_search(
@@ -162,14 +150,13 @@ begin
         raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
     end if;
-    perform sidecar_internal.check_filter(w, filter);
     if numnode(words) = 0 then
         words := null;
     end if;
     -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
     return query execute sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(relation, coalesce(document, w.source), config),
-                                                  sidecar_internal.search_condition(filter))
+                                                  sidecar_internal.filter_condition(w, filter, 't'))
         using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
     perform set_config('hnsw.iterative_scan', former_scan, true);
 end $$;

@@ -71,21 +71,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where a.attrelid = found_column.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
 $$;
 
--- A filtered column as an expression to compare with values of `type`; see exactly.
-create or replace function sidecar_internal.filtered_column(w sidecar_internal.watches, row_name text, column_name text, out expression text, out type text)
-language sql stable set search_path = pg_catalog, pg_temp as $$
-    select case when c.is_enum then format('case when %1$s.%2$I is not null then concat(%1$s.%2$I) end', row_name, c.name)
-           else format('sidecar_internal.exactly((null::%s[])[1], %s.%I)', c.type, row_name, c.name) end,
-           case when c.is_enum then 'pg_catalog.text' else c.filter_type end
-        from (select s.name, s.filter_type, format_type(a.atttypid, null) as type, t.typtype = 'e' as is_enum
-              from sidecar_internal.searchable_columns(w) s
-              join pg_attribute a on a.attrelid = w.relation and a.attname = s.name
-              cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
-              where s.name = column_name) c;
-$$;
-
--- The statement of search_exposed. $1 the query vector, $2 k, $3 for each column of the filter, in their order, the wanted
--- value or the literal of an array of them. The array is read in a subquery, once, where a plain cast would run for every row.
+-- The statement of search_exposed. $1 the query vector, $2 k.
 -- The index orders by its own, shorter numbers; the distances returned are those of the stored vectors.
 create or replace function sidecar_internal.search_exposed_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[]) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -98,12 +84,7 @@ declare
         else format('%s h join %s t on %s', w.companion, w.relation, sidecar_internal.for_each_key(
              sidecar_internal.exact_keys(w, w.companion, 'h'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
     t constant text := case when w.companion is null then 'h' else 't' end;
-    condition constant text := (
-        select string_agg(format(case jsonb_typeof(f.value) when 'null' then ' and %5$s.%2$I is null'
-                                     when 'array' then ' and %1$s = any ((select ($3::text[])[%3$s]::%4$s[])::%4$s[])'
-                                     else ' and %1$s = ($3::text[])[%3$s]::%4$s' end, c.expression, f.key, f.n, c.type, t), '' order by f.n)
-        from (select e.key, e.value, row_number() over (order by e.key collate "C") as n from jsonb_each(filter) e) f
-        left join lateral sidecar_internal.filtered_column(w, t, f.key) c on true);
+    condition constant text := sidecar_internal.filter_condition(w, filter, t, w.key_columns || sidecar_internal.exposed_columns(w));
     shown constant text := (
         select string_agg(format('(%L, %s)', c.name, sidecar_internal.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
         from unnest(columns) with ordinality c(name, n));
@@ -126,7 +107,8 @@ begin
         sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'), case w.storage when 'vector' then '' else format('::%s.vector', ext) end);
 end $$;
 
--- The first column of a filter whose type cannot read the value, and the error. NULL if all can be read.
+-- The first column of a filter whose type cannot read the value, and the error. NULL if all can be read. For sidecars of
+-- the version before, which only know equality.
 create or replace function sidecar_internal.find_unreadable_filter_value(w sidecar_internal.watches, filter jsonb, out column_name text, out complaint text)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -157,7 +139,7 @@ end $$;
 
 -- The rows of a watch that are nearest to a vector, nearest first, with the columns that the watch exposes.
 --   relation, target  the watch; target may be left out where the table has one
---   filter            column -> value, or a list of values of which one fits; null is IS NULL. Key and exposed columns
+--   filter            of key and exposed columns: see filters.sql
 --   columns           which of the exposed columns; unset: all of them
 --   document          columns whose text comes along, joined with a space: exposed ones, or the watch's own source
 -- Through the index, which is scanned until k rows are found, or hnsw.max_scan_tuples were read.
@@ -188,25 +170,11 @@ begin
         from asked a where a.name is null or a.name <> all (a.allowed)
     union all
     select format('column %L is asked for twice', c.name), null from unnest(wanted) c(name) group by c.name having count(*) > 1
-    union all
-    select format(case when c.name is null then 'column %L is not exposed by the watch'
-                       when c.filter_type is null then 'column %L has a type that a filter cannot compare'
-                       else 'the filter on %L is an object' end, f.key), case when c.name is null then f.key end
-        from jsonb_each(filter) f left join sidecar_internal.searchable_columns(w) c on c.name = f.key
-        where c.filter_type is null or jsonb_typeof(f.value) = 'object'
     limit 1;
     if fault is not null then
         raise exception '%', fault using errcode = 'undefined_column',
             hint = format('%sIts columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
                           sidecar_internal.did_you_mean(faulty, w.key_columns || exposed), array_to_string(w.key_columns || exposed, ', '));
-    end if;
-    fault := (select format('invalid input value for enum %s: "%s"', c.filter_type, u.label)
-              from jsonb_each(filter) f join sidecar_internal.searchable_columns(w) c on c.name = f.key
-              cross join jsonb_array_elements_text(case jsonb_typeof(f.value) when 'array' then f.value else jsonb_build_array(f.value) end) u(label)
-              where to_regtype(c.filter_type)::oid >= 16384 and u.label is not null
-                and not exists (select from pg_enum e where e.enumtypid = to_regtype(c.filter_type) and e.enumlabel = u.label) limit 1);
-    if fault is not null then
-        raise exception '%', fault using errcode = 'invalid_text_representation';
     end if;
     -- Not as settings of the function, which only a superuser could restore from a dump.
     -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
@@ -214,12 +182,10 @@ begin
     perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100, former[2]::integer), 1000)::text, true),
             set_config(settings[3], greatest(20 * k, 20000)::text, true);
     return query execute sidecar_internal.search_exposed_statement(w, wanted, filter, document)
-        using query_vector, k, array(
-            select case jsonb_typeof(f.value) when 'array' then array(select jsonb_array_elements_text(f.value))::text else f.value #>> '{}' end
-            from jsonb_each(filter) f order by f.key collate "C");
+        using query_vector, k;
     perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
         from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
 end $$;
 comment on function sidecar.search_exposed is
-    'The k rows nearest to a vector, with the columns that the watch exposes, filtered by equality on key and exposed columns. It '
-    'is what POST /search runs.';
+    'The k rows nearest to a vector, with the columns that the watch exposes, filtered by key and exposed columns. It is '
+    'what POST /search runs.';

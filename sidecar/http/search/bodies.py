@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    field_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field
 
 from sidecar.errors import InputError
 from sidecar.http.body_models import RequestModel
 from sidecar.http.embed.texts import EmbeddableText, check_text
 from sidecar.http.limits import RequestLimits, limited
 from sidecar.http.search.diversity import MAX_CANDIDATES
+from sidecar.http.search.filters import FilterObject, check_filter
 from sidecar.http.search.query_parts import MAX_DIMENSIONS, MAX_PARTS, QueryPart, check_parts
 
-_MAX_EXACT = 2**53  # a larger float may have been an integer with more digits
-_MAX_FILTER_VALUES = 1000
 _MAX_COLUMNS = 1600  # of a table in Postgres
 _MAX_NAME_CHARS = 1000  # Postgres' names have at most 63 bytes
-_MAX_FILTER_CHARS = 10_000  # more than a value in a btree index can have
 _MAX_ROWS = limited(maximum="max_search_rows")
-
-Scalar: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
-FilterValue: TypeAlias = (
-    Scalar | Annotated[list[Scalar], Field(json_schema_extra={"maxItems": _MAX_FILTER_VALUES})] | None
-)
 
 
 class RerankOptions(RequestModel):
@@ -80,11 +64,7 @@ class SearchBody(RequestModel):
     k: Annotated[int, Field(ge=1)] = Field(
         default=10, description="Number of rows to return, at most MAX_SEARCH_ROWS.", json_schema_extra=_MAX_ROWS
     )
-    filter: dict[str, FilterValue] = Field(
-        default_factory=dict,
-        description="Values by column, key or exposed. Null means IS NULL; of a list, any value may match.",
-        examples=[{"tenant": 7}],
-    )
+    filter: FilterObject = Field(default_factory=dict, examples=[{"tenant": 7, "price": {"$gte": 10, "$lt": 50}}])
     columns: list[str] | None = Field(
         default=None,
         fail_fast=True,
@@ -97,22 +77,6 @@ class SearchBody(RequestModel):
         description="How much rows that resemble a row above them give way to others. 0: not at all; 1: relevance only "
         "chooses the first row.",
     )
-
-    @field_validator("filter", mode="before")
-    @classmethod
-    def _check_lists(cls, columns: object) -> object:
-        """Bounds the number of columns and values before each of them is validated."""
-        if isinstance(columns, dict) and len(columns) > _MAX_COLUMNS:
-            bounds = {"count": len(columns), "allowed": _MAX_COLUMNS}
-            raise PydanticCustomError(
-                "too_many_values", "it has {count} columns; a table has at most {allowed}.", bounds
-            )
-        for name, wanted in columns.items() if isinstance(columns, dict) else ():
-            if isinstance(wanted, list) and len(wanted) > _MAX_FILTER_VALUES:
-                message = "{name} has {count} values; at most {allowed} go in a list."
-                context = {"name": str(name)[:200], "count": len(wanted), "allowed": _MAX_FILTER_VALUES}
-                raise PydanticCustomError("too_many_values", message, context)
-        return columns
 
 
 def check_search(body: SearchBody, limits: RequestLimits) -> None:
@@ -129,8 +93,7 @@ def check_search(body: SearchBody, limits: RequestLimits) -> None:
         if rows > limits.max_search_rows:
             message = f"`{param}` is {rows}; at most {limits.max_search_rows} (MAX_SEARCH_ROWS) rows are searched for."
             raise InputError("out_of_range", message, param)
-    for name, value in body.filter.items():
-        _check_filter_value(f"filter.{name}", value)
+    check_filter(body.filter)
 
 
 def _check_query(body: SearchBody, limits: RequestLimits) -> None:
@@ -151,16 +114,3 @@ def _check_rerank(rerank: RerankOptions, text: str | None, limits: RequestLimits
     elif text is None:
         message = "`rerank` reads texts: give the query as `text`, or as `rerank.text` the one to rank by."
         raise InputError("rerank_needs_text", message, "rerank")
-
-
-def _check_filter_value(param: str, value: Any) -> None:
-    for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, float) and abs(item) > _MAX_EXACT:
-            message = f"`{param}` is a number that JSON does not carry exactly. Send it as a string."
-            raise InputError("invalid_filter_value", message, param)
-        if isinstance(item, str) and len(item) > _MAX_FILTER_CHARS:
-            message = f"`{param}` has {len(item)} characters; at most {_MAX_FILTER_CHARS} are compared."
-            raise InputError("invalid_filter_value", message, param)
-        if isinstance(item, str) and "\0" in item:
-            message = f"`{param}` contains the character NUL (U+0000), which Postgres does not store."
-            raise InputError("invalid_filter_value", message, param)

@@ -31,7 +31,7 @@ from sidecar.http.search.watch import check_columns, check_model, find_watch, re
 from sidecar.postgres.database import Database
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.row_vectors import RowVector, add_vectors, find_row_vectors
-from sidecar.postgres.search import NearestQuery, NearestRow, SearchedWatch, find_nearest
+from sidecar.postgres.search import ForcedFilterRejected, NearestQuery, NearestRow, SearchedWatch, find_nearest
 from sidecar.telemetry.telemetry import Stage, Telemetry
 
 
@@ -93,7 +93,10 @@ class SearchEndpoint:
         embedded = await query_vector(body, models, self._images, vectors, clock)
         search = ResolvedSearch(body, watch, models, embedded)
         left_out = set() if body.include_keys else {row.key for row in named.values()}
-        rows, lag_s = await self._nearest(reads, search, document, left_out, clock)
+        try:
+            rows, lag_s = await self._nearest(reads, search, document, left_out, clock)
+        except ForcedFilterRejected as fault:
+            raise grant.not_applicable(watch, fault) from fault
         ranked = [as_found(row) for row in rows]
         if reranker is not None and body.rerank is not None:
             with clock.timed("rerank"):

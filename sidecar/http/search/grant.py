@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sidecar.api_keys.bound_table import BoundTable, parse_table_name
 from sidecar.api_keys.key import ApiKey
 from sidecar.http.access import AccessDenied
-from sidecar.postgres.search import SearchedWatch
+from sidecar.postgres.search import ForcedFilterRejected, SearchedWatch
 
 
 class ForbiddenTable(AccessDenied):
@@ -75,6 +75,10 @@ class Grant:
                 raise FilterNotApplicable(self.key, watch, why)
             if name not in watch.comparable:
                 raise FilterNotApplicable(self.key, watch, f"column {name!r} has a type that a filter cannot compare.")
+
+    def not_applicable(self, watch: SearchedWatch, fault: ForcedFilterRejected) -> Exception:
+        """The refusal of a search whose forced filter Postgres rejected."""
+        return fault if self.key is None else FilterNotApplicable(self.key, watch, fault.message)
 
     @property
     def _bound(self) -> tuple[BoundTable, ...] | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sidecar.errors import InputError
 from sidecar.http.models import ModelInfo
 from sidecar.http.search.bodies import SearchBody
+from sidecar.http.search.filters import check_filter
 from sidecar.http.search.grant import Grant
 from sidecar.postgres.database import Database
 from sidecar.postgres.search import SearchedWatch, find_watches, list_watched
@@ -83,11 +84,11 @@ def check_columns(watch: SearchedWatch, body: SearchBody) -> None:
         if name in named:
             raise InputError("duplicate_column", f"`columns[{index}]` names {name!r} again.", f"columns[{index}]")
         named.add(name)
-    for name in body.filter:
-        _check_exposed(watch, name, f"filter.{name}")
-        if name not in watch.comparable:
-            message = f"`filter.{name}`: column {name!r} has a type that a filter cannot compare."
-            raise InputError("column_not_comparable", message, f"filter.{name}")
+    for column in check_filter(body.filter):
+        _check_exposed(watch, column.name, column.path)
+        if column.name not in watch.comparable:
+            message = f"`{column.path}`: column {column.name!r} has a type that a filter cannot compare."
+            raise InputError("column_not_comparable", message, column.path)
 
 
 def rerank_columns(watch: SearchedWatch, column: str | None) -> Sequence[str]:

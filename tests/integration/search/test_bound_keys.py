@@ -16,7 +16,7 @@ from tests.integration.search.shop import DIMENSIONS, connect, keys, make_produc
 from tests.integration.sql.session import Connection, run
 
 BOUND, OF_TARGET, TENANT, WIDE = (f"{name}-key-0123456789" for name in ("bound", "target", "tenant", "wide"))
-MISFIT, LIMITED, FULL = (f"{name}-key-0123456789" for name in ("misfit", "limited", "full"))
+MISFIT, LIMITED, FULL, UNREADABLE = (f"{name}-key-0123456789" for name in ("misfit", "limited", "full", "unreadable"))
 
 FILE = f"""
 [[keys]]
@@ -42,6 +42,11 @@ name = "misfit"
 key = "{MISFIT}"
 scopes = ["search"]
 filter = {{ secret = "s1" }}
+
+[[keys]]
+key = "{UNREADABLE}"
+scopes = ["search"]
+filter = {{ tenant = "many" }}
 
 [[keys]]
 name = "limited"
@@ -153,6 +158,20 @@ async def test_a_key_whose_filter_does_not_fit_is_refused_and_the_log_says_why(
         "The key 'misfit' cannot search public.products.e: its filter in API_KEYS_FILE cannot be applied: column "
         "'secret' is neither a key nor exposed: sidecar.watch(…, expose => …, replace => true)."
     )
+
+
+async def test_a_forced_filter_that_its_column_cannot_read_stays_unknown_to_the_caller(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = await search(client, UNREADABLE, table="public.products")
+    assert_error(refused, 403, "filter_not_applicable", "The key's own filter cannot be applied to this table.")
+    assert "tenant" not in refused.text
+    assert 'invalid input syntax for type integer: "many"' in caplog.text
+
+
+async def test_a_fault_in_the_callers_filter_is_named_as_the_caller_wrote_it(client: httpx.AsyncClient) -> None:
+    refused = await search(client, TENANT, filter={"price": {"$lt": "cheap"}})
+    assert_error(refused, 422, "invalid_filter_value", "`filter.price.$lt`: invalid input syntax", "filter.price.$lt")
 
 
 async def test_a_key_beyond_its_rate_gets_429_until_the_next_request_is_due(client: httpx.AsyncClient) -> None:
