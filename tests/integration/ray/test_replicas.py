@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -157,6 +158,29 @@ def test_serve_run_deploys_the_application_with_arguments_and_the_real_model(
         assert len(answer.json()["embedding"]) == 1152
     finally:
         serve.delete("sidecar")
+
+
+def test_the_command_says_how_many_replicas_run_and_stops_them_on_ctrl_c(
+    cluster: LocalCluster, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VISION_MODEL_ID", "demo")
+    db.execute("insert into docs (body) values ('hello')")
+    program = str(Path(sys.executable).with_name("sidecar"))
+    options = ["--address", cluster.address, "--gpus-per-replica", "0", "--cpus-per-replica", "1"]
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        command = subprocess.Popen([program, "ray", *options], stdout=file, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: "replicas: 1 running" in output.read_text(), output.read_text, START_S)
+        wait_until(lambda: value(db, "select count(embedding) from docs") == 1, "the row to have its vector")
+        command.send_signal(signal.SIGINT)
+        assert command.wait(START_S) == 0, output.read_text()
+    finally:
+        command.kill()
+        command.wait()
+    assert "Stopping: replicas finish what they have, and give back the rest." in output.read_text()
+    assert "sidecar" not in serve.status().applications
+    assert value(db, "select count(*) from sidecar_internal.sidecars") == 0  # it has signed off
 
 
 def test_a_backlog_brings_more_replicas_and_its_end_fewer(cluster: LocalCluster, db: psycopg.Connection) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.unit.batching.conftest import RunningBatcher
+from sidecar.batching.device_thread import BatchWindow
+from sidecar.batching.inputs import Kind
+from sidecar.batching.job import Lane
+from sidecar.batching.lanes import LaneQueues
+from tests.unit.batching.conftest import SETTINGS, RunningBatcher
 from tests.unit.batching.gated_encoder import GatedEncoder
+from tests.unit.batching.jobs import make_job
 from tests.unit.batching.submitting import INGEST, let_callers_run, submit_picture, submit_text, submit_texts
 
 FOREVER_S = 60.0
@@ -120,3 +125,23 @@ async def test_ingest_has_no_window(running_batcher: RunningBatcher) -> None:
         encoder.release_all()
         await asyncio.gather(first, *together)
         await asyncio.wait_for(submit_text(batcher, 4, INGEST), 5)
+
+
+def test_a_window_does_not_wait_for_callers_whose_queries_another_device_has_taken() -> None:
+    queues = LaneQueues(SETTINGS, devices=2)
+
+    def push_queries(count: int) -> None:
+        for label in range(count):
+            queues.push(make_job(Lane.QUERY, Kind.TEXT, [label]))
+
+    window = BatchWindow(FOREVER_S)
+    push_queries(3)
+    window.record_dispatch(queues.take(Lane.QUERY, 10))
+    window.record_device_free(queues)
+    push_queries(1)
+    assert window.wait_s(Lane.QUERY, queues) > 0  # two more are about to come
+    queues.take(Lane.QUERY, 1)
+    push_queries(1)
+    assert window.wait_s(Lane.QUERY, queues) > 0
+    push_queries(1)
+    assert window.wait_s(Lane.QUERY, queues) <= 0  # one is on the other device, two are here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -263,3 +264,34 @@ def test_a_lane_that_is_due_does_not_take_all_devices_at_once() -> None:
     devices.run([QUERY, INGEST], [{QUERY: 0.01, INGEST: 0.05}] * 1000)
     assert devices.longest_run_of_others() == 1
     assert devices.share_of(INGEST) == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_lane_that_is_due_beside_reranking_does_not_take_all_devices_at_once() -> None:
+    devices = Devices(4, 0.0, 0.1, 0.1)
+    devices.run([RERANK, INGEST], [{RERANK: 0.01, INGEST: 0.05}] * 1000)
+    leaders = [leader for leader, _ in devices.led[100:]]
+    assert (INGEST, INGEST) not in pairwise(leaders)
+    assert devices.share_of(INGEST) == pytest.approx(0.1, abs=0.02)
+
+
+def test_queries_come_next_after_a_micro_batch_of_others_that_took_longer_than_expected() -> None:
+    scheduler = LaneScheduler({RERANK: 0.2, INGEST: 0.2})
+    waiting = [QUERY, RERANK, INGEST]
+    queries, others = batch_of(QUERY, waiting), batch_of(RERANK, waiting)
+    scheduler.begin(queries)
+    scheduler.charge(queries, 0.1)
+    assert scheduler.choose(waiting) is RERANK
+    scheduler.begin(others)
+    scheduler.charge(others, 0.3)
+    assert scheduler.choose(waiting) is QUERY
+
+
+def test_a_micro_batch_that_began_before_the_last_queries_does_not_use_up_what_others_may_take_after_them() -> None:
+    scheduler = LaneScheduler({RERANK: 0.2, INGEST: 0.2}, devices=2)
+    waiting = [QUERY, RERANK, INGEST]
+    others, queries = batch_of(INGEST, waiting), batch_of(QUERY, waiting)
+    scheduler.begin(others)
+    scheduler.begin(queries)
+    scheduler.charge(queries, 0.1)
+    scheduler.charge(others, 0.3)
+    assert scheduler.choose(waiting) is RERANK
