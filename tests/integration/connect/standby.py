@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -32,12 +33,16 @@ class Pair:
 
 
 @contextmanager
-def primary_and_standby(directory: Path, version: str) -> Iterator[Pair]:
+def primary_and_standby(
+    directory: Path, version: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Pair]:
+    """`settings` are for both, beside those of the pair."""
+    both = {**SETTINGS, **settings}
     with ExitStack() as stack:
-        primary = EmbeddedPostgres(directory / "primary", version, settings=SETTINGS)
+        primary = EmbeddedPostgres(directory / "primary", version, settings=both)
         stack.enter_context(primary)
         _copy(primary, directory / "standby")
-        standby = EmbeddedPostgres(directory / "standby", version, settings=SETTINGS)
+        standby = EmbeddedPostgres(directory / "standby", version, settings=both)
         stack.enter_context(standby)
         yield Pair(primary, standby)
 
