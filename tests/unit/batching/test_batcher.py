@@ -139,3 +139,17 @@ async def test_nothing_is_prepared_once_the_batcher_has_ended(running_batcher: R
         assert await batcher.preparation.run(QUERY, lambda: 1) == 1
     with pytest.raises(DeviceError, match="stopped"):
         await batcher.preparation.run(QUERY, lambda: 1)
+
+
+async def test_rows_have_their_share_of_the_device_beside_queries_that_never_end(
+    running_batcher: RunningBatcher,
+) -> None:
+    encoder = GatedEncoder()
+    async with running_batcher(encoder, max_views=1, ingest_min_share=0.5) as batcher:
+        queries = [submit_text(batcher, label) for label in range(40)]
+        rows = [submit_text(batcher, label, INGEST) for label in range(100, 110)]
+        await let_callers_run()
+        encoder.release_all()
+        await asyncio.gather(*queries, *rows)
+    labels = [label for _, (label,) in encoder.seen]
+    assert labels.index(100) < 40  # how soon the others follow depends on what the calls happen to take

@@ -321,6 +321,37 @@ async def test_what_a_hanging_device_had_is_encoded_by_another_and_its_late_resu
         np.testing.assert_array_equal(await submit_text(batcher, 3), [vector_of(3)])
 
 
+async def test_the_last_device_that_works_fails_an_input_at_once() -> None:
+    one, two = GatedEncoder(), GatedEncoder()
+    async with batcher_on(one, two) as (batcher, _):
+        lost, last = list(batcher.devices)
+        lost.health.record_loss("device-side assert")
+        last.encoder._fault = lambda _labels: DeviceError("bus error")  # type: ignore[attr-defined]
+        await release_soon(one, two)
+        with pytest.raises(DeviceError, match="bus error"):
+            await asyncio.wait_for(submit_text(batcher, 1), 10)
+    assert len(one.seen) + len(two.seen) == 1
+
+
+async def test_nothing_is_retried_twice_because_a_hanging_device_fails_in_the_end() -> None:
+    one, two = GatedEncoder(), GatedEncoder()
+    async with batcher_on(one, two, limits=replace(PATIENT, timeout_s=0.05)) as (batcher, _):
+        hanging = submit_text(batcher, 1)
+        hangs, _ = await next_of(one, two)
+        other = two if hangs is one else one
+        other.release_all()
+        await hanging
+        hangs._fault = lambda _labels: DeviceError("bus error")
+        hangs.release_all()
+
+        async def are_idle() -> bool:
+            return batcher._queues.idle_devices == 2
+
+        await wait_until_async(are_idle, "both devices to be idle")
+        assert batcher.depth(QUERY).waiting == 0
+    assert len(one.seen) + len(two.seen) == 2
+
+
 async def test_the_process_ends_once_the_last_device_is_given_up() -> None:
     def lose(_labels: list[int]) -> BaseException:
         return DeviceLost("device-side assert")

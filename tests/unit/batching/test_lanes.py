@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sidecar.batching.inputs import Kind
-from sidecar.batching.job import ROWS, Job, Lane
+from sidecar.batching.job import ROWS, Job, JobSlice, Lane
 from sidecar.batching.lanes import LaneQueues
 from tests.unit.batching.conftest import SETTINGS
 from tests.unit.batching.jobs import make_job
@@ -95,3 +95,11 @@ def test_the_shortfall_is_enough(capacity: int, used: int, wanted: int) -> None:
     assert 0 <= shortfall <= used
     queue.preparing -= shortfall
     assert queue.shortfall(wanted) == 0
+
+
+def test_queries_are_retried_before_rows_that_failed_earlier() -> None:
+    queues = LaneQueues(SETTINGS, devices=2)
+    for lane in (Lane.BACKFILL, Lane.INGEST, Lane.QUERY):
+        queues.retry(JobSlice(make_job(lane, Kind.TEXT, 1), 0, 1), failed_on=0)
+    retried = [batch.leader for _ in range(3) if (batch := queues.take_retry(lambda _failed_on: True))]
+    assert retried == [Lane.QUERY, Lane.INGEST, Lane.BACKFILL]
