@@ -2381,6 +2381,32 @@ CREATE FUNCTION sidecar_internal.exposed_columns(w sidecar_internal.watches) RET
                                and a.attnum > 0 and not a.attisdropped) order by e.n);
 $$;
 
+CREATE FUNCTION sidecar_internal.exposed_document(w sidecar_internal.watches, columns text[], config regconfig) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    wrong record;
+begin
+    select c.name, b.type = 'tsvector'::regtype as is_tsvector into wrong
+        from unnest(columns) with ordinality c(name, n)
+        left join pg_attribute a on a.attrelid = w.relation and a.attname = c.name and a.attnum > 0 and not a.attisdropped
+            and c.name = any (w.key_columns || w.expose)
+        left join lateral sidecar_internal.base_type(a.atttypid, a.atttypmod) b on a.attname is not null
+        where b.type is null or not (b.type = any (array['text', 'varchar', 'bpchar']::regtype[])
+                                     or (b.type = 'tsvector'::regtype and cardinality(columns) = 1))
+        order by c.n limit 1;
+    if found or coalesce(cardinality(columns), 0) = 0 then
+        raise exception 'column % %', coalesce(quote_literal(wrong.name), 'NULL'),
+                case when wrong.is_tsvector then 'is a tsvector, which is searched alone' else 'is no exposed text' end
+            using errcode = 'wrong_object_type', column = 'hybrid.columns', hint = 'Name exposed text columns, or one exposed tsvector column.';
+    end if;
+    return (select case when bool_and(a.atttypid = 'tsvector'::regtype) then string_agg(f.expression, '' order by c.n)
+                   else format('to_tsvector(%L::regconfig, %s)', config, string_agg(format('coalesce(%s, '''')', f.expression), ' || '' '' || ' order by c.n)) end
+            from unnest(columns) with ordinality c(name, n) join pg_attribute a on a.attrelid = w.relation and a.attname = c.name
+            cross join lateral (select sidecar_internal.found_column(w.relation, 't', c.name) as expression) f);
+end $$;
+
 CREATE FUNCTION sidecar_internal.failure_key(key jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3244,7 +3270,68 @@ CREATE FUNCTION sidecar_internal.horizon_floor(front bigint[]) RETURNS bigint
         from generate_series(2, cardinality(front) - 1, 2) i;
 $$;
 
-CREATE FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) RETURNS text
+CREATE FUNCTION sidecar_internal.hybrid_exposed(relation regclass, target text, query_vector real[], query_text text, document text[], config text, k integer, filter jsonb, shown_columns text[], shown_document text[], candidates integer, rrf_constant integer, vector_weight double precision, text_weight double precision) RETURNS TABLE(key json, distance double precision, shown json, document_text text, score double precision, vector_rank bigint, text_rank bigint)
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $$
+declare
+    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    proposed constant integer := coalesce(candidates, greatest(4 * k, 100));
+    configuration regconfig;
+    words tsquery;
+begin
+    begin
+        configuration := config::regconfig;
+    exception when others then
+        raise exception 'there is no text search configuration %', quote_literal(config) using errcode = 'invalid_parameter_value', column = 'hybrid.config',
+            hint = 'For example english, german or simple; one of your own with its schema. psql lists them: \dF';
+    end;
+    words := websearch_to_tsquery(configuration, query_text);
+    if numnode(words) = 0 then
+        words := null;
+    end if;
+    -- As in search_exposed, but strict_order: the places by distance are counted in the order of the index.
+    perform set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', least(greatest(proposed, 100), 1000)::text, true),
+            set_config('hnsw.max_scan_tuples', greatest(20 * proposed, 20000)::text, true);
+    return query execute sidecar_internal.hybrid_exposed_statement(w, sidecar_internal.hybrid_ranking(
+            w, sidecar_internal.exposed_document(w, document, configuration),
+            sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_columns(w))), shown_columns, shown_document)
+        using query_vector, words, proposed, rrf_constant, vector_weight, text_weight, k;
+end $$;
+
+CREATE FUNCTION sidecar_internal.hybrid_exposed_statement(w sidecar_internal.watches, ranking text, columns text[], document text[]) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
+    row_key constant text[] := sidecar_internal.exact_keys(w, w.relation, 't');
+    companion constant text := case when w.companion is null then '' else format(' left join %s h on %s', w.companion, sidecar_internal.for_each_key(
+        sidecar_internal.exact_keys(w, w.companion, 'h'), row_key, '%3$s = %2$s', ' and ')) end;
+    shown constant text := (
+        select string_agg(format('(%L, %s)', c.name, sidecar_internal.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
+        from unnest(columns) with ordinality c(name, n));
+begin
+    return format('
+        with ranked as materialized (%1$s)
+        select json_build_object(%2$s), (n.vector::%3$s.vector operator(%3$s.<=>) $1::%3$s.vector)::float8, %4$s, n.document,
+               n.score, n.vector_rank, n.text_rank
+        from (select %5$s, r.score, r.vector_rank, r.text_rank, sidecar_internal.exactly(null::%6$s, %7$s.%8$I) as vector%9$s, %10$s as document
+              from ranked r join %11$s t on %12$s%13$s) n
+        order by n.score desc, %14$s',
+        ranking, sidecar_internal.key_fields(w, 'n'), ext,
+        case when shown is null then '''{}''::json' else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
+        sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s as k%1$s'), sidecar_internal.stored_type(w),
+        case when w.companion is null then 't' else 'h' end, w.target,
+        (select string_agg(format(', %s as c%s', sidecar_internal.found_column(w.relation, 't', c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
+        case when cardinality(document) > 0 then
+            format('concat_ws('' '', %s)', (select string_agg(format('t.%I', c), ', ') from unnest(document) c)) else 'null::text' end,
+        w.relation, sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s = r.k%1$s', ' and '), companion,
+        sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'));
+end $_$;
+
+CREATE FUNCTION sidecar_internal.hybrid_ranking(w sidecar_internal.watches, document text, condition text) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -3253,7 +3340,7 @@ declare
     tables constant text := w.relation || ' t'
         || case when w.companion is null then '' else format(' join %s e on %s', w.companion, sidecar_internal.for_each_key(
                sidecar_internal.exact_keys(w, w.companion, 'e'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
-    vector text := format(case when w.companion is null then 't.%I' else 'e.%I' end, w.target);
+    vector constant text := format('sidecar_internal.exactly(null::%s, %s.%I)', sidecar_internal.stored_type(w), case when w.companion is null then 't' else 'e' end, w.target);
     keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
     key_columns constant text := sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
     compared constant record := sidecar_internal.compared_type(w);
@@ -3266,14 +3353,21 @@ declare
                                       order by relevance desc, %5$s limit $3', key_columns, document, w.relation, condition, keys);
 begin
     return format('
-        with near as (select n.*, rank() over (order by distance) as place from (%s) n),
-             matching as (select m.*, rank() over (order by relevance desc) as place from (%s) m)
-        select jsonb_build_object(%s),
-               coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
-               near.place, matching.place, near.distance
-        from near full join matching using (%s) as k order by score desc, %4$s limit $7', near, matching,
-        sidecar_internal.key_fields(w, 'k'), keys);
+        with near as (select n.*, rank() over (order by distance) as place from (%1$s) n),
+             matching as (select m.*, rank() over (order by relevance desc) as place from (%2$s) m)
+        select %3$s, coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
+               near.place as vector_rank, matching.place as text_rank, near.distance
+        from near full join matching using (%3$s) order by score desc, %3$s limit $7', near, matching, keys);
 end $_$;
+
+CREATE FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format('select jsonb_build_object(%s), r.score, r.vector_rank, r.text_rank, r.distance from (%s) r order by r.score desc, %s',
+                  sidecar_internal.key_fields(w, 'r'), sidecar_internal.hybrid_ranking(w, document, condition),
+                  sidecar_internal.for_each_key(w.key_columns, null, 'r.k%1$s'));
+$_$;
 
 CREATE FUNCTION sidecar_internal.index_failure_of(w sidecar_internal.watches) RETURNS text
     LANGUAGE sql STABLE
@@ -4620,7 +4714,7 @@ CREATE FUNCTION sidecar_internal.roles() RETURNS TABLE(role regrole, kind text)
         group by a.grantee;
 $$;
 
-CREATE FUNCTION sidecar_internal.row_vectors(relation regclass, target text, keys jsonb[]) RETURNS TABLE(n bigint, key json, vector bytea)
+CREATE FUNCTION sidecar_internal.row_vectors(relation regclass, target text, keys jsonb[], filter jsonb) RETURNS TABLE(n bigint, key json, vector bytea)
     LANGUAGE plpgsql STABLE ROWS 10
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -4634,11 +4728,12 @@ declare
 begin
     return query execute format('select f.n, json_build_object(%1$s), %2$s.vector_send(f.v::%2$s.vector)
                                  from (select k.n, %3$s, sidecar_internal.exactly(null::%4$s, %5$s.%6$I) as v
-                                       from unnest($1) with ordinality k(key, n) cross join lateral %7$s join %8$s t on %9$s%10$s) f',
+                                       from unnest($1) with ordinality k(key, n) cross join lateral %7$s join %8$s t on %9$s%10$s where true%11$s) f',
         sidecar_internal.key_fields(w, 'f'), ext, sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s as k%1$s'),
         sidecar_internal.stored_type(w), case when w.companion is null then 't' else 'h' end, w.target,
         sidecar_internal.typed_key(w, format('jsonb_build_object(%s)', numbered)), w.relation,
-        sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s = r.k%1$s', ' and '), companion)
+        sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s = r.k%1$s', ' and '), companion,
+        sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_columns(w)))
         using keys;
 end $_$;
 
@@ -6211,6 +6306,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.exactly(expected anyelement, value anyel
 
 REVOKE ALL ON FUNCTION sidecar_internal.exposed_columns(w sidecar_internal.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.exposed_document(w sidecar_internal.watches, columns text[], config regconfig) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.failure_key(key jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.fault_of(w sidecar_internal.watches) FROM PUBLIC;
@@ -6292,6 +6389,12 @@ REVOKE ALL ON FUNCTION sidecar_internal.highest_generation(queue text) FROM PUBL
 REVOKE ALL ON FUNCTION sidecar_internal.holds_build_lock(watch_id integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.horizon_floor(front bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.hybrid_exposed(relation regclass, target text, query_vector real[], query_text text, document text[], config text, k integer, filter jsonb, shown_columns text[], shown_document text[], candidates integer, rrf_constant integer, vector_weight double precision, text_weight double precision) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.hybrid_exposed_statement(w sidecar_internal.watches, ranking text, columns text[], document text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.hybrid_ranking(w sidecar_internal.watches, document text, condition text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) FROM PUBLIC;
 
@@ -6451,7 +6554,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.rls_hides(relation regclass, role name) 
 
 REVOKE ALL ON FUNCTION sidecar_internal.roles() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.row_vectors(relation regclass, target text, keys jsonb[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.row_vectors(relation regclass, target text, keys jsonb[], filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.rows_statement(w sidecar_internal.watches, reason text) FROM PUBLIC;
 

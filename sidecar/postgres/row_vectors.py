@@ -30,6 +30,8 @@ async def find_row_vectors(
 ) -> dict[str, RowVector]:
     """The rows with these keys, each an object of all key columns, by the names that the request has for them.
 
+    Rows that the watch's forced filter hides appear not to exist.
+
     Raises InputError, which names the key: `wrong_key` if the type of a column cannot read its value, `row_not_found`,
     `row_without_vector`; SearchDenied, WatchChanged or another DatabaseError.
     """
@@ -63,7 +65,8 @@ async def _read(
     Raises StatementRejected, a data exception, if the type of a key column cannot read its value.
     """
     async with search_transaction(database, watch, timeout_s) as connection:
-        records = await connection.fetch(statement("row_vectors"), watch.relation, watch.target, list(keys))
+        forced = orjson.dumps(watch.narrowed({})).decode()
+        records = await connection.fetch(statement("row_vectors"), watch.relation, watch.target, list(keys), forced)
     return {record["n"]: (record["key"], _unpack(record["vector"])) for record in records}
 
 

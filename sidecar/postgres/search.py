@@ -88,14 +88,23 @@ class NearestQuery:
 class NearestRow(NamedTuple):
     """A found row. `key` and `shown` are JSON objects of columns; `distance` is the cosine distance, 0 to 2.
 
-    `vector` is (dimensions,) float32 of unit length, where it was asked for.
+    Of a hybrid search the fused score and the ranks on either side, None where that side did not propose the row;
+    `distance` is None where it has no vector. `vector` is (dimensions,) float32 of unit length, where it was asked for.
     """
 
     key: str
-    distance: float
+    distance: float | None
     shown: str
     document: str | None
     vector: NDArray[np.float32] | None = None
+    score: float | None = None
+    vector_rank: int | None = None
+    text_rank: int | None = None
+
+    @property
+    def relevance(self) -> float:
+        """What it was ranked by, higher is better: the fused score, or else the cosine."""
+        return self.score if self.score is not None else 1 - (self.distance or 0.0)
 
 
 async def find_watches(database: Database, table: str) -> list[SearchedWatch]:
@@ -126,19 +135,23 @@ async def find_nearest(
     (`answer_too_large`); SearchDenied, WatchChanged or another DatabaseError.
     """
     async with search_transaction(database, watch, timeout_s) as connection:
-        records = await connection.fetch(
-            statement("nearest_rows"),
-            watch.relation,
-            query.vector.tolist(),
-            watch.target,
-            query.k,
-            orjson.dumps(watch.narrowed(query.filter)).decode(),
-            list(query.columns),
-            list(query.document),
-            MAX_DOCUMENT_CHARS,
-            MAX_ANSWER_BYTES,
-        )
+        records = await connection.fetch(statement("nearest_rows"), *nearest_arguments(watch, query))
     return found_rows(records)
+
+
+def nearest_arguments(watch: SearchedWatch, query: NearestQuery) -> Sequence[object]:
+    """$1 to $9 of the statements that search for rows."""
+    return (
+        watch.relation,
+        query.vector.tolist(),
+        watch.target,
+        query.k,
+        orjson.dumps(watch.narrowed(query.filter)).decode(),
+        list(query.columns),
+        list(query.document),
+        MAX_DOCUMENT_CHARS,
+        MAX_ANSWER_BYTES,
+    )
 
 
 @asynccontextmanager

@@ -92,17 +92,18 @@ begin
             from unnest(columns) with ordinality c(name, n));
 end $$;
 
--- The statement of hybrid_search. $1 query vector, $2 tsquery, $3 candidates, $4 RRF constant, $5 and $6 weights, $7 k. Equal
--- values share a rank, and equal scores are ordered by key: the same data gives the same answer. The nearest rows are cut off
--- with their ties and not by key, because Postgres 16 would not use the HNSW index with a second sort column.
-create or replace function sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) returns text
+-- The ranking of hybrid_search: key columns k1, k2 ..., score, vector_rank, text_rank, distance. $1 query vector, $2 tsquery, $3
+-- candidates, $4 RRF constant, $5 and $6 weights, $7 k. Equal values share a rank, and equal scores are ordered by key: the same data
+-- gives the same answer. The nearest rows are cut off with their ties and not by key, because Postgres 16 would not use the HNSW
+-- index with a second sort column.
+create or replace function sidecar_internal.hybrid_ranking(w sidecar_internal.watches, document text, condition text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     ext constant text := quote_ident(sidecar_internal.vector_schema());
     tables constant text := w.relation || ' t'
         || case when w.companion is null then '' else format(' join %s e on %s', w.companion, sidecar_internal.for_each_key(
                sidecar_internal.exact_keys(w, w.companion, 'e'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
-    vector text := format(case when w.companion is null then 't.%I' else 'e.%I' end, w.target);
+    vector constant text := format('sidecar_internal.exactly(null::%s, %s.%I)', sidecar_internal.stored_type(w), case when w.companion is null then 't' else 'e' end, w.target);
     keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
     key_columns constant text := sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
     compared constant record := sidecar_internal.compared_type(w);
@@ -115,14 +116,20 @@ declare
                                       order by relevance desc, %5$s limit $3', key_columns, document, w.relation, condition, keys);
 begin
     return format('
-        with near as (select n.*, rank() over (order by distance) as place from (%s) n),
-             matching as (select m.*, rank() over (order by relevance desc) as place from (%s) m)
-        select jsonb_build_object(%s),
-               coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
-               near.place, matching.place, near.distance
-        from near full join matching using (%s) as k order by score desc, %4$s limit $7', near, matching,
-        sidecar_internal.key_fields(w, 'k'), keys);
+        with near as (select n.*, rank() over (order by distance) as place from (%1$s) n),
+             matching as (select m.*, rank() over (order by relevance desc) as place from (%2$s) m)
+        select %3$s, coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
+               near.place as vector_rank, matching.place as text_rank, near.distance
+        from near full join matching using (%3$s) order by score desc, %3$s limit $7', near, matching, keys);
 end $$;
+
+-- The statement of hybrid_search, with the parameters of hybrid_ranking.
+create or replace function sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format('select jsonb_build_object(%s), r.score, r.vector_rank, r.text_rank, r.distance from (%s) r order by r.score desc, %s',
+                  sidecar_internal.key_fields(w, 'r'), sidecar_internal.hybrid_ranking(w, document, condition),
+                  sidecar_internal.for_each_key(w.key_columns, null, 'r.k%1$s'));
+$$;
 
 -- The rows of a watched table that are near a vector, or match a text, best first.
 --   relation, target  the watch; target may be left out where the table has one

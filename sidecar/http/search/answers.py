@@ -21,6 +21,7 @@ from sidecar.http.search.bodies import SearchBody
 from sidecar.http.search.ranking import RankedRow
 from sidecar.http.search.stages import StageClock
 from sidecar.http.search.watch import warnings_of
+from sidecar.postgres.hybrid_search import WordQuery
 from sidecar.postgres.search import SearchedWatch
 
 _UNCALIBRATED = (
@@ -30,13 +31,16 @@ _UNCALIBRATED = (
 
 
 class FoundRow(AnswerModel):
-    """`distance` is the cosine distance of the vectors, 0 to 2."""
+    """`distance` is the cosine distance of the vectors, 0 to 2; null for a row without a vector."""
 
     key: dict[str, JsonValue]
-    distance: float
+    distance: float | None
     columns: dict[str, JsonValue]
     match_probability: float | None = Field(description="Probability that text and picture match, else null.")
     rerank_score: float | None
+    score: float | None = Field(description="With `hybrid`: the fused score.")
+    vector_rank: int | None = Field(description="With `hybrid`: the place by distance; null: not among the nearest.")
+    text_rank: int | None = Field(description="With `hybrid`: the place by full text; null: not among the matches.")
     similarity_above: float | None = Field(
         description="With `diversity`: the highest cosine with a row above it. Null for the first row."
     )
@@ -79,12 +83,13 @@ class SearchAnswer(AnswerModel):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSearch:
-    """A search with its watch, its models, and the query's vector."""
+    """A search with its watch, its models, the query's vector, and the words of a hybrid search."""
 
     body: SearchBody
     watch: SearchedWatch
     models: Models
     embedded: Embedded
+    words: WordQuery | None
 
 
 def search_response(
@@ -93,7 +98,7 @@ def search_response(
     """A SearchAnswer. Keys and columns are Postgres' own JSON, with all the digits of their numbers."""
     scale = _pair_scale(search)
     calibrated = None if scale is None else not search.models.uses_tta
-    distances = np.array([row.distance for row, *_ in found], np.float32)
+    distances = np.array([np.nan if row.distance is None else row.distance for row, *_ in found], np.float32)
     return JsonResponse(
         {
             "results": [
@@ -126,6 +131,9 @@ def _found_row(ranked: RankedRow, probability: float | None) -> dict[str, Any]:
         "columns": orjson.Fragment(ranked.row.shown),
         "match_probability": probability,
         "rerank_score": ranked.score,
+        "score": ranked.row.score,
+        "vector_rank": ranked.row.vector_rank,
+        "text_rank": ranked.row.text_rank,
         "similarity_above": ranked.similarity_above,
     }
 

@@ -12,6 +12,7 @@ from sidecar.http.embed.texts import EmbeddableText, check_text
 from sidecar.http.limits import RequestLimits, limited
 from sidecar.http.search.diversity import MAX_CANDIDATES
 from sidecar.http.search.filters import FilterObject, check_filter
+from sidecar.http.search.hybrid import HybridOptions, check_hybrid
 from sidecar.http.search.query_parts import MAX_DIMENSIONS, MAX_PARTS, QueryPart, check_parts
 
 _MAX_COLUMNS = 1600  # of a table in Postgres
@@ -71,6 +72,7 @@ class SearchBody(RequestModel):
         max_length=_MAX_COLUMNS,
         description="The exposed columns to return. Default: all of them.",
     )
+    hybrid: HybridOptions | None = Field(default=None, description="Merge the nearest rows with full-text matches.")
     rerank: RerankOptions | None = Field(default=None, description="Rerank the nearest rows with a cross-encoder.")
     diversity: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0,
@@ -84,6 +86,8 @@ def check_search(body: SearchBody, limits: RequestLimits) -> None:
     _check_query(body, limits)
     if body.rerank is not None:
         _check_rerank(body.rerank, body.text, limits)
+    if body.hybrid is not None:
+        check_hybrid(body.hybrid, body.text, limits)
     for param, rows in (("k", body.k), ("rerank.top_k", body.rerank.top_k if body.rerank else 1)):
         if body.diversity and rows > MAX_CANDIDATES:
             message = (

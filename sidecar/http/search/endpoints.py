@@ -23,12 +23,14 @@ from sidecar.http.search.answers import ResolvedSearch, SearchAnswer, search_res
 from sidecar.http.search.bodies import SearchBody, check_search
 from sidecar.http.search.diversity import candidates_for, diversify
 from sidecar.http.search.grant import Grant
+from sidecar.http.search.hybrid import word_query
 from sidecar.http.search.query_parts import keys_of
 from sidecar.http.search.query_vector import query_vector
 from sidecar.http.search.ranking import RankedRow, as_found, rerank_rows
 from sidecar.http.search.stages import StageClock
-from sidecar.http.search.watch import check_columns, check_model, find_watch, rerank_columns
+from sidecar.http.search.watch import check_columns, check_model, find_watch, rerank_columns, word_columns
 from sidecar.postgres.database import Database
+from sidecar.postgres.hybrid_search import WordQuery, find_hybrid
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.row_vectors import RowVector, add_vectors, find_row_vectors
 from sidecar.postgres.search import ForcedFilterRejected, NearestQuery, NearestRow, SearchedWatch, find_nearest
@@ -87,14 +89,8 @@ class SearchEndpoint:
         check_model(watch, models.embedding_model)
         check_columns(watch, body)
         reranker = models.require_reranker() if body.rerank else None
-        document = rerank_columns(watch, body.rerank.column) if body.rerank else ()
-        named = await self._named_rows(reads, watch, body, clock)
-        vectors = {param: row.vector for param, row in named.items()}
-        embedded = await query_vector(body, models, self._images, vectors, clock)
-        search = ResolvedSearch(body, watch, models, embedded)
-        left_out = set() if body.include_keys else {row.key for row in named.values()}
         try:
-            rows, lag_s = await self._nearest(reads, search, document, left_out, clock)
+            search, rows, lag_s = await self._find(reads, models, body, watch, clock)
         except ForcedFilterRejected as fault:
             raise grant.not_applicable(watch, fault) from fault
         ranked = [as_found(row) for row in rows]
@@ -105,6 +101,20 @@ class SearchEndpoint:
             with clock.timed("diversity"):
                 ranked = await diversify(ranked, body.diversity, body.k)
         return search, ranked[: body.k], lag_s
+
+    async def _find(
+        self, reads: Reads, models: Models, body: SearchBody, watch: SearchedWatch, clock: StageClock
+    ) -> tuple[ResolvedSearch, list[NearestRow], float | None]:
+        """The rows to choose from, before they are reranked."""
+        document = rerank_columns(watch, body.rerank.column) if body.rerank else ()
+        words = _words(watch, body)
+        named = await self._named_rows(reads, watch, body, clock)
+        vectors = {param: row.vector for param, row in named.items()}
+        embedded = await query_vector(body, models, self._images, vectors, clock)
+        search = ResolvedSearch(body, watch, models, embedded, words)
+        left_out = set() if body.include_keys else {row.key for row in named.values()}
+        rows, lag_s = await self._nearest(reads, search, document, left_out, clock)
+        return search, rows, lag_s
 
     async def _named_rows(
         self, reads: Reads, watch: SearchedWatch, body: SearchBody, clock: StageClock
@@ -135,12 +145,19 @@ class SearchEndpoint:
         query = NearestQuery(search.embedded.vector, wanted + len(left_out), body.filter, columns, document)
 
         async def find(database: Database) -> list[NearestRow]:
-            found = await find_nearest(database, watch, query, self._limits.timeout_s)
+            if search.words is not None:
+                found = await find_hybrid(database, watch, query, search.words, self._limits.timeout_s)
+            else:
+                found = await find_nearest(database, watch, query, self._limits.timeout_s)
             rows = [row for row in found if row.key not in left_out][:wanted]
             return await add_vectors(database, watch, rows, self._limits.timeout_s) if body.diversity else rows
 
         with clock.timed("database"), self._telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "search"):
             return await reads.read(find)
+
+
+def _words(watch: SearchedWatch, body: SearchBody) -> WordQuery | None:
+    return word_query(body.hybrid, body.text, word_columns(watch, body.hybrid.columns)) if body.hybrid else None
 
 
 def rows_to_find(body: SearchBody, max_rows: int) -> int:

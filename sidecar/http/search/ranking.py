@@ -28,7 +28,7 @@ class RankedRow(NamedTuple):
 
 def as_found(row: NearestRow) -> RankedRow:
     """A row that is not reranked."""
-    return RankedRow(row, None, 1 - row.distance)
+    return RankedRow(row, None, row.relevance)
 
 
 async def rerank_rows(reranker: Reranker, text: str, rows: Sequence[NearestRow]) -> list[RankedRow]:

@@ -106,6 +106,26 @@ def rerank_columns(watch: SearchedWatch, column: str | None) -> Sequence[str]:
     return watch.source
 
 
+def word_columns(watch: SearchedWatch, columns: Sequence[str] | None) -> Sequence[str]:
+    """The columns to match words in: those named, or what a watch of texts embeds, if all of it is exposed.
+
+    Words that match tell what is in a column, so it has to be exposed. Raises InputError: `column_not_exposed`,
+    `column_gone`, `hybrid_needs_columns`.
+    """
+    for index, name in enumerate(columns or ()):
+        _check_exposed(watch, name, f"hybrid.columns[{index}]")
+    if columns is not None:
+        return columns
+    if watch.kind == "text" and set(watch.source) <= {*watch.key_columns, *watch.exposed}:
+        return watch.source
+    why = "embeds columns that are not exposed" if watch.kind == "text" else "holds pictures"
+    message = (
+        f"{watch.table_name}.{watch.target} {why}: name exposed text columns to match words in, or one "
+        "exposed tsvector column."
+    )
+    raise InputError("hybrid_needs_columns", message, "hybrid.columns")
+
+
 def warnings_of(watch: SearchedWatch) -> list[str]:
     """Reasons why results of this watch may be incomplete or out of date."""
     warnings = []

@@ -213,3 +213,20 @@ async def test_refusals_are_counted_by_reason_and_by_the_names_of_keys(client: h
 async def test_a_bound_key_without_the_scope_admin_reads_no_status_and_no_metrics(client: httpx.AsyncClient) -> None:
     for path in ("/status", "/metrics"):
         assert_error(await client.get(path, headers=bearer(TENANT)), 403, "forbidden_scope", "The key lacks the scope")
+
+
+async def test_rows_that_a_forced_filter_hides_are_neither_examples_nor_results_of_a_hybrid_search(
+    client: httpx.AsyncClient,
+) -> None:
+    """Of the products, 3, 4 and 5 are not of tenant 7; 99 does not exist."""
+    hidden, absent = [
+        await client.post("/search", json={"table": "products", "query": [{"key": key}]}, headers=bearer(TENANT))
+        for key in (3, 99)
+    ]
+    assert_error(hidden, 422, "row_not_found", '`query[0].key`: public.products has no row {"id":3}.', "query[0].key")
+    assert absent.text == hidden.text.replace('{\\"id\\":3}', '{\\"id\\":99}')
+    own = await client.post("/search", json={"table": "products", "query": [{"key": 1}]}, headers=bearer(TENANT))
+    assert sorted(keys(own.json())) == [2, 6]
+    words = "lighthouse or boat or lamp or mug"
+    hybrid = await search(client, TENANT, hybrid={"text": words}, diversity=0.3)
+    assert sorted(keys(hybrid.json())) == [1, 2, 6]

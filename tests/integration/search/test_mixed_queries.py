@@ -179,7 +179,7 @@ def test_rows_are_read_by_their_primary_key(db: Connection, database_url: str) -
             len(
                 run(
                     session,
-                    "select * from sidecar_internal.row_vectors('products', 'e', %s::jsonb[])",
+                    "select * from sidecar_internal.row_vectors('products', 'e', %s::jsonb[], '{}')",
                     ['{"id": 1}', '{"id": 4999}', '{"id": 77777}'],
                 )
             )
