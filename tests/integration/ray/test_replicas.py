@@ -164,7 +164,6 @@ def test_the_command_says_how_many_replicas_run_and_stops_them_on_ctrl_c(
     cluster: LocalCluster, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("VISION_MODEL_ID", "demo")
-    db.execute("insert into docs (body) values ('hello')")
     program = str(Path(sys.executable).with_name("sidecar"))
     options = ["--address", cluster.address, "--gpus-per-replica", "0", "--cpus-per-replica", "1"]
     output = tmp_path / "output"
@@ -172,7 +171,7 @@ def test_the_command_says_how_many_replicas_run_and_stops_them_on_ctrl_c(
         command = subprocess.Popen([program, "ray", *options], stdout=file, stderr=subprocess.STDOUT)
     try:
         wait_until(lambda: "replicas: 1 running" in output.read_text(), output.read_text, START_S)
-        wait_until(lambda: value(db, "select count(embedding) from docs") == 1, "the row to have its vector")
+        wait_until(lambda: value(db, "select count(*) from sidecar_internal.sidecars") == 1, "it to sign on", START_S)
         command.send_signal(signal.SIGINT)
         assert command.wait(START_S) == 0, output.read_text()
     finally:
