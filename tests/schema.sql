@@ -189,9 +189,44 @@ COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0026', '…' $$;
+    AS $$ select '0027', '…' $$;
 
 COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of the sidecar''s tables, and a digest of the installed functions and views.';
+
+CREATE FUNCTION sidecar.labels(relation regclass, target text DEFAULT NULL::text, only_key jsonb DEFAULT NULL::jsonb, at_least double precision DEFAULT NULL::double precision) RETURNS TABLE(key jsonb, label text, probability double precision, cosine double precision)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
+    vector_table constant regclass := coalesce(w.companion, w.relation);
+    vector_key constant text[] := sidecar_internal.exact_keys(w, vector_table, 'h');
+    is_pair boolean;
+begin
+    perform sidecar_internal.check_labels(w);
+    is_pair := w.kind = 'image' and exists (select from sidecar_internal.labels x where x.watch_id = w.id and x.scale is not null);
+    if at_least is not null and not is_pair then
+        raise exception 'labels of %.% have no probability: %', w.relation, quote_ident(w.target),
+                case when w.kind = 'image' then 'the model has no scale and bias for it' else 'its rows are texts, and the model was trained on pictures with texts' end
+            using errcode = 'invalid_parameter_value', hint = 'Leave at_least out, and order by cosine.';
+    end if;
+    return query execute format('
+        select jsonb_build_object(%1$s), l.label, p.probability, c.cosine
+        from (select %2$s, h.%3$I::%4$s.vector as vector from %5$s h%6$s where h.%3$I is not null%7$s) n
+        cross join (select x.label, x.position, x.vector::%4$s.vector as vector, x.scale, x.bias from sidecar_internal.labels x where x.watch_id = $1) l
+        cross join lateral (select 1 - (n.vector operator(%4$s.<=>) l.vector) as cosine) c
+        cross join lateral (select case when $3 then 1 / (1 + exp(-greatest(least(l.scale * c.cosine + l.bias, 600), -600))) end as probability) p
+        where $4 is null or p.probability >= $4',
+        sidecar_internal.key_fields(w, 'n'), sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s as k%1$s'), w.target, ext, vector_table,
+        case when only_key is not null then format(' join %s on %s', sidecar_internal.typed_key(w, '$2'),
+            sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s = r.k%1$s', ' and ')) else '' end,
+        case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
+            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end)
+        using w.id, case when only_key is not null then sidecar_internal.numbered_key(w, only_key) end, is_pair, at_least;
+end $_$;
+
+COMMENT ON FUNCTION sidecar.labels(relation regclass, target text, only_key jsonb, at_least double precision) IS 'How well each label of sidecar.set_labels fits each row, or the row with only_key: cosine, and for pictures the model''s probability. Of the vectors as they are now; reads all of them.';
 
 CREATE FUNCTION sidecar.pause(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text) RETURNS integer
     LANGUAGE sql
@@ -462,6 +497,42 @@ begin
 end $$;
 
 COMMENT ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) IS 'The k rows nearest to a vector, with the columns that the watch exposes, filtered by key and exposed columns. It is what POST /search runs.';
+
+CREATE FUNCTION sidecar.set_labels(relation regclass, labels text[], target text DEFAULT NULL::text, template text DEFAULT '{}'::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    faulty text;
+begin
+    if labels is null or cardinality(labels) > 1000 then
+        raise exception '%', coalesce(cardinality(labels) || ' labels', 'labels is NULL') using errcode = 'invalid_parameter_value',
+            hint = 'Give up to 1000, or ''{}'' to have none.';
+    elsif template is null or position('{}' in template) = 0 then
+        raise exception 'template is %', coalesce(quote_literal(template), 'NULL') using errcode = 'invalid_parameter_value',
+            hint = 'It needs {} where the label goes: template => ''a photo of a {}''.';
+    end if;
+    select coalesce(quote_literal(l.label), 'NULL') into faulty from unnest(labels) l(label)
+        where l.label is null or l.label !~ '[^[:space:][:punct:]]' or length(l.label) > 1000 limit 1;
+    if found then
+        raise exception 'a label is %', left(faulty, 100) using errcode = 'invalid_parameter_value', hint = 'A label is a text of 1 to 1000 characters.';
+    end if;
+    select quote_literal(l.label) into faulty from unnest(labels) l(label) group by l.label having count(*) > 1 limit 1;
+    if found then
+        raise exception 'label % is there twice', faulty using errcode = 'duplicate_object', hint = 'Name it once.';
+    end if;
+    -- Calls for one watch come one after another.
+    perform from sidecar_internal.watches x where x.id = w.id for no key update;
+    delete from sidecar_internal.labels x where x.watch_id = w.id and x.label <> all (labels);
+    insert into sidecar_internal.labels as x (watch_id, label, position, prompt)
+        select w.id, l.label, l.position, replace(template, '{}', l.label) from unnest(labels) with ordinality l(label, position)
+        on conflict (watch_id, label) do update set position = excluded.position, prompt = excluded.prompt,
+            fingerprint = case when x.prompt = excluded.prompt then x.fingerprint end, vector = case when x.prompt = excluded.prompt then x.vector end,
+            error = case when x.prompt = excluded.prompt then x.error end;
+end $$;
+
+COMMENT ON FUNCTION sidecar.set_labels(relation regclass, labels text[], target text, template text) IS 'Sets the words that sidecar.labels compares the rows of a watch with, in place of earlier ones: sidecar.set_labels(''products'', array[''mug'', ''chair''], template => ''a photo of a {}'').';
 
 CREATE FUNCTION sidecar.set_rate(relation regclass DEFAULT NULL::regclass, target text DEFAULT NULL::text, rows_per_s double precision DEFAULT NULL::double precision) RETURNS integer
     LANGUAGE plpgsql
@@ -1164,6 +1235,30 @@ begin
                 coalesce(': ' || key.fault, '')
             using errcode = 'feature_not_supported',
                   hint = 'Use a key of a simple type of Postgres''s own, such as bigint, uuid or text; or of several such columns.';
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_labels(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    waiting record;
+begin
+    if not exists (select from sidecar_internal.labels x where x.watch_id = w.id) then
+        raise exception '%.% has no labels', w.relation, quote_ident(w.target) using errcode = 'object_not_in_prerequisite_state',
+            hint = format('select sidecar.set_labels(%L, array[''mug'', ''chair''], target => %L);', w.relation, w.target);
+    end if;
+    select x.label, x.error into waiting from sidecar_internal.labels x
+        where x.watch_id = w.id and (w.fingerprint is null or x.fingerprint is distinct from w.fingerprint or x.vector is null)
+        order by x.error is null, x.position limit 1;
+    if found then
+        raise exception 'label % of %.% %', quote_literal(waiting.label), w.relation, quote_ident(w.target),
+                coalesce('cannot be embedded: ' || waiting.error, 'has no vector yet')
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = case when waiting.error is not null then 'Set other labels with sidecar.set_labels.'
+                              when w.fingerprint is null then 'The first vectors of the watch have to be there, and a sidecar with their model.'
+                              else 'A sidecar with the model of the watch embeds it within seconds: is one running?' end;
     end if;
 end $$;
 
@@ -3113,7 +3208,7 @@ begin
         from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
     execute format('grant usage on schema sidecar, sidecar_internal to %s', role);
     execute format('grant select on %s, sidecar_internal.watches, sidecar_internal.progress, sidecar_internal.sidecars, '
-                   'sidecar_internal.index_failures, sidecar_internal.query_servers, sidecar_internal.recalls to %s', views, role);
+                   'sidecar_internal.index_failures, sidecar_internal.query_servers, sidecar_internal.recalls, sidecar_internal.labels to %s', views, role);
     if kind = 'worker' then
         execute format('grant select on all tables in schema sidecar, sidecar_internal to %s', role);
         -- Without the columns that our functions build statements from.
@@ -3123,7 +3218,7 @@ begin
                   and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
         execute format('grant insert, update, delete on sidecar_internal.scans, sidecar_internal.failures, sidecar_internal.wake, '
                        'sidecar_internal.sidecars, sidecar_internal.progress, sidecar_internal.index_failures, '
-                       'sidecar_internal.query_servers, sidecar_internal.query_vectors, sidecar_internal.recalls to %s', role);
+                       'sidecar_internal.query_servers, sidecar_internal.query_vectors, sidecar_internal.recalls, sidecar_internal.labels to %s', role);
         execute format('grant usage, select, update on sequence sidecar_internal.generation, sidecar_internal.notified to %s', role);
     end if;
     for routine in select p.oid::regprocedure as name from pg_proc p
@@ -5967,6 +6062,19 @@ CREATE TABLE sidecar_internal.index_failures (
     next_try_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE sidecar_internal.labels (
+    watch_id integer NOT NULL,
+    label text NOT NULL,
+    "position" integer NOT NULL,
+    prompt text NOT NULL,
+    fingerprint text,
+    vector real[],
+    scale double precision,
+    bias double precision,
+    error text
+);
+ALTER TABLE ONLY sidecar_internal.labels ALTER COLUMN vector SET STORAGE EXTERNAL;
+
 CREATE SEQUENCE sidecar_internal.notified
     START WITH 0
     INCREMENT BY 1
@@ -6044,6 +6152,9 @@ ALTER TABLE ONLY sidecar_internal.failures
 ALTER TABLE ONLY sidecar_internal.index_failures
     ADD CONSTRAINT index_failures_pkey PRIMARY KEY (watch_id);
 
+ALTER TABLE ONLY sidecar_internal.labels
+    ADD CONSTRAINT labels_pkey PRIMARY KEY (watch_id, label);
+
 ALTER TABLE ONLY sidecar_internal.progress
     ADD CONSTRAINT progress_pkey PRIMARY KEY (watch_id);
 
@@ -6085,6 +6196,9 @@ ALTER TABLE ONLY sidecar_internal.failures
 ALTER TABLE ONLY sidecar_internal.index_failures
     ADD CONSTRAINT index_failures_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY sidecar_internal.labels
+    ADD CONSTRAINT labels_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY sidecar_internal.progress
     ADD CONSTRAINT progress_watch_id_fkey FOREIGN KEY (watch_id) REFERENCES sidecar_internal.watches(id) ON DELETE CASCADE;
 
@@ -6116,6 +6230,8 @@ REVOKE ALL ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector pub
 
 REVOKE ALL ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.labels(relation regclass, target text, only_key jsonb, at_least double precision) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.pause(relation regclass, target text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.recall(relation regclass, target text, k integer, sample integer, filter jsonb, ef_search integer[], max_s double precision) FROM PUBLIC;
@@ -6135,6 +6251,8 @@ REVOKE ALL ON FUNCTION sidecar.search(relation regclass, query_vector text, targ
 REVOKE ALL ON FUNCTION sidecar.search(relation regclass, query_vector text, filter jsonb, target text, k integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar.set_labels(relation regclass, labels text[], target text, template text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) FROM PUBLIC;
 
@@ -6189,6 +6307,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.check_exposed(relation regclass, expose 
 REVOKE ALL ON FUNCTION sidecar_internal.check_filter_values(type text, wanted text[], paths text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_key_types(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_labels(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_move_to(w sidecar_internal.watches, model text) FROM PUBLIC;
 

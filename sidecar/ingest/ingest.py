@@ -4,6 +4,7 @@
     scanner ──enqueued─────────►           (batches in flight, and locked rows whose write is retried)
     dead_sidecars ──released───►
     housekeeper: heartbeat, progress, tombstones, and the index keeper once a backlog is done
+    label_keeper: embeds labels
     recall_keeper: measures indexes, with RECALL_INTERVAL_S
 
 One row from NOTIFY to vector: postgres/listener → ingest (here) → wake_up → worker → claiming (claim: events.sql) →
@@ -31,6 +32,7 @@ from sidecar.ingest.claiming import WorkFinder
 from sidecar.ingest.context import Context, Progress
 from sidecar.ingest.dead_sidecars import DeadSidecars
 from sidecar.ingest.housekeeper import Housekeeper
+from sidecar.ingest.label_keeper import LabelKeeper
 from sidecar.ingest.recall_keeper import RecallKeeper
 from sidecar.ingest.scanner import Scanner
 from sidecar.ingest.wake_up import WakeUp
@@ -67,6 +69,7 @@ class Ingest:
         if settings.database_url is None:
             raise ValueError("ingest needs DATABASE_URL")
         self._settings = settings
+        self._pair_scale = encoder.pair_scale
         for problem in address_problems(settings.database_url, settings.listen_database_url):
             logger.warning("the database's address: %s", problem)
         url, listen_url = settings.database_url, settings.listen_database_url
@@ -113,6 +116,7 @@ class Ingest:
             "ingest-listener": listener.run(),
             "ingest-scanner": scanner.run(),
             "ingest-housekeeper": Housekeeper(context).run(),
+            "ingest-labels": LabelKeeper(context, self._pair_scale).run(),
             "ingest-dead-sidecars": DeadSidecars(context, worker.expect_events).run(),
         }
         if self._settings.recall_interval_s:

@@ -42,7 +42,7 @@ begin
         from pg_class c where c.relnamespace = 'sidecar'::regnamespace and c.relkind = 'v';
     execute format('grant usage on schema sidecar, sidecar_internal to %s', role);
     execute format('grant select on %s, sidecar_internal.watches, sidecar_internal.progress, sidecar_internal.sidecars, '
-                   'sidecar_internal.index_failures, sidecar_internal.query_servers, sidecar_internal.recalls to %s', views, role);
+                   'sidecar_internal.index_failures, sidecar_internal.query_servers, sidecar_internal.recalls, sidecar_internal.labels to %s', views, role);
     if kind = 'worker' then
         execute format('grant select on all tables in schema sidecar, sidecar_internal to %s', role);
         -- Without the columns that our functions build statements from.
@@ -52,7 +52,7 @@ begin
                   and a.attname in ('model', 'fingerprint', 'encoder', 'truncated_gen', 'paused', 'broken', 'rows_per_s')), role);
         execute format('grant insert, update, delete on sidecar_internal.scans, sidecar_internal.failures, sidecar_internal.wake, '
                        'sidecar_internal.sidecars, sidecar_internal.progress, sidecar_internal.index_failures, '
-                       'sidecar_internal.query_servers, sidecar_internal.query_vectors, sidecar_internal.recalls to %s', role);
+                       'sidecar_internal.query_servers, sidecar_internal.query_vectors, sidecar_internal.recalls, sidecar_internal.labels to %s', role);
         execute format('grant usage, select, update on sequence sidecar_internal.generation, sidecar_internal.notified to %s', role);
     end if;
     for routine in select p.oid::regprocedure as name from pg_proc p
