@@ -275,11 +275,11 @@ class Settings(BaseSettings):
     sidecar_url: str | None = Field(
         default=None, json_schema_extra={"allowed": "an address such as http://127.0.0.1:9000"}
     )
-    """The service that `sidecar search` asks. Unset: port BIND_PORT of this machine."""
+    """The service that `sidecar search` and `sidecar mcp` ask. Unset: port BIND_PORT of this machine."""
     sidecar_api_key: SecretStr | None = Field(
         default=None, json_schema_extra={"allowed": "a key of 16 or more characters, without its scopes"}
     )
-    """The key that `sidecar search` sends to the service."""
+    """The key that `sidecar search` and `sidecar mcp` send to the service."""
     cors_allow_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), json_schema_extra={"allowed": "origins such as https://app.example.com, separated by commas, or *"}
     )

@@ -18,6 +18,7 @@ from sidecar.cli.doctor import doctor
 from sidecar.cli.errors import report_abort, report_error, report_usage_error, warn
 from sidecar.cli.export import export
 from sidecar.cli.failures import failures, retry
+from sidecar.cli.mcp import mcp
 from sidecar.cli.plan import plan
 from sidecar.cli.ray import ray
 from sidecar.cli.recall import recall
@@ -33,7 +34,7 @@ from sidecar.errors import SidecarError
 _GROUPS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "Set up": (demo, migrate, export, serve, ray, uninstall),
     "Choose what is embedded": (plan, bench, watch, unwatch),
-    "Use and control": (search, recall, status, backfill, pause, resume, rate, reembed),
+    "Use and control": (search, mcp, recall, status, backfill, pause, resume, rate, reembed),
     "Find and repair faults": (failures, retry, texts, verify, doctor),
 }
 

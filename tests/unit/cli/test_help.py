@@ -14,7 +14,7 @@ from tests.command_line import CommandLine
 GROUPS = {
     "Set up:": ["demo", "migrate", "export", "serve", "ray", "uninstall"],
     "Choose what is embedded:": ["plan", "bench", "watch", "unwatch"],
-    "Use and control:": ["search", "recall", "status", "backfill", "pause", "resume", "rate", "reembed"],
+    "Use and control:": ["search", "mcp", "recall", "status", "backfill", "pause", "resume", "rate", "reembed"],
     "Find and repair faults:": ["failures", "retry", "texts", "verify", "doctor"],
 }
 COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)

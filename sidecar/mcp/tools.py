@@ -1,0 +1,137 @@
+"""The tools, and what a model is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+import sidecar
+from sidecar.mcp.reports import Reports
+from sidecar.mcp.service import Service
+
+KeyOf: TypeAlias = Callable[[Context[Any, Any]], str | None]
+
+_INSTRUCTIONS = (
+    "Searches tables in Postgres by meaning, and reports how their vectors are kept up to date. All tools only read. "
+    "Describe what to find in the words that a caption or a title would have; filters compare columns exactly."
+)
+_READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_STATUS_FIELDS = ("status", "summary", "health", "version", "model", "ingest", "database", "database_detail", "rerank")
+_WATCH_FIELDS = (
+    *("relation", "target", "kind", "source", "state", "health", "rows", "embedded", "pending", "failed", "empty"),
+    *("coverage", "oldest_pending_s", "index"),
+)
+
+_Table: TypeAlias = Annotated[str, Field(description="The watched table, as in SQL: public.products.")]
+_OptionalTable: TypeAlias = Annotated[str | None, Field(description="Only of this watched table.")]
+_Target: TypeAlias = Annotated[
+    str | None, Field(description="The vector column, where the table has several; an error names them.")
+]
+_Text: TypeAlias = Annotated[str | None, Field(description="What to find, in words: a red bicycle.")]
+_SimilarTo: TypeAlias = Annotated[
+    str | int | dict[str, str | int] | None,
+    Field(description="The key of a row to find similar ones to: 3, or an object of the key columns. Instead of text."),
+]
+_Filter: TypeAlias = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description="Conditions on key and exposed columns, all of which must hold: "
+        '{"tenant": 7, "price": {"$gte": 10, "$lt": 50}, "$or": [{"color": "red"}, {"color": null}]}. Operators: $eq, '
+        "$ne, $in, $nin, $lt, $lte, $gt, $gte, $between, $null, $prefix; for arrays and jsonb $contains, $any."
+    ),
+]
+_Columns: TypeAlias = Annotated[
+    list[str] | None, Field(description="Exposed columns to return; all of them by default.")
+]
+_Rows: TypeAlias = Annotated[int, Field(ge=1, le=100, description="How many rows.")]
+
+
+def make_mcp_server(service: Service, reports: Reports | None, key_of: KeyOf, *, needs_admin: bool) -> MCPServer:
+    """The server with its tools. `reports`: None without a database, and then those tools are missing.
+
+    `needs_admin`: whether reports are only for keys with the scope `admin`, which the service knows.
+    """
+    server = MCPServer("sidecar", instructions=_INSTRUCTIONS, version=sidecar.__version__, log_level="WARNING")
+    _add_service_tools(server, service, key_of)
+    if reports is not None:
+        _add_report_tools(server, service, reports, key_of if needs_admin else None)
+    return server
+
+
+def _add_service_tools(server: MCPServer, service: Service, key_of: KeyOf) -> None:
+    @server.tool(title="Search a table", annotations=_READ_ONLY)
+    async def search(  # noqa: PLR0913, PLR0917 - one parameter for every field of the tool
+        context: Context[Any, Any],
+        table: _Table,
+        text: _Text = None,
+        similar_to: _SimilarTo = None,
+        filter: _Filter = None,  # noqa: A002 - the name that REST has, too
+        k: _Rows = 10,
+        columns: _Columns = None,
+        target: _Target = None,
+    ) -> dict[str, Any]:
+        """Finds the rows whose text or picture means most nearly what is asked for, nearest first.
+
+        Gives the key, the cosine distance (0 to 2; smaller is nearer) and the exposed columns of each. The nearest rows
+        are returned even if nothing fits: judge them by their columns.
+        """
+        if (text is None) == (similar_to is None):
+            raise ToolError("Give either `text`, what to find, or `similar_to`, the key of a row.")
+        asked = {"text": text} if similar_to is None else {"query": [{"key": similar_to}]}
+        body = {"table": table, "target": target, "filter": filter, "k": k, "columns": columns, **asked}
+        given = {name: value for name, value in body.items() if value is not None}
+        answer = await service.post("/search", key_of(context), given)
+        rows = [_without_nulls(row, "key", "distance", "columns", "match_probability") for row in answer["results"]]
+        return {"rows": rows, "table": answer["watch"]["table"], "warnings": answer["warnings"]}
+
+    @server.tool(title="Embed a text", annotations=_READ_ONLY)
+    async def embed(context: Context[Any, Any], text: Annotated[str, Field(description="The text.")]) -> dict[str, Any]:
+        """Makes the vector of a text, for a query of your own in SQL: order by embedding <=> '[…]'.
+
+        To find rows use `search`, which needs no vector. Gives about a thousand numbers, of unit length.
+        """
+        answer = await service.post("/embed/text", key_of(context), {"text": text})
+        return _without_nulls(answer, "embedding", "dim", "model", "fingerprint", "truncated")
+
+    @server.tool(title="State of service and tables", annotations=_READ_ONLY)
+    async def status(context: Context[Any, Any]) -> dict[str, Any]:
+        """Says whether the service works, which tables are watched, and how far their vectors are up to date.
+
+        Needs a key with the scope `admin`.
+        """
+        answer = await service.get("/status", key_of(context))
+        watches = [_without_nulls(watch, *_WATCH_FIELDS) for watch in answer["watches"] or []]
+        return {**_without_nulls(answer, *_STATUS_FIELDS), "watches": watches}
+
+
+def _add_report_tools(server: MCPServer, service: Service, reports: Reports, admin_key_of: KeyOf | None) -> None:
+    async def require_admin(context: Context[Any, Any]) -> None:
+        if admin_key_of is not None:
+            await service.get("/status", admin_key_of(context))
+
+    @server.tool(title="Rows without a vector", annotations=_READ_ONLY)
+    async def failures(
+        context: Context[Any, Any], table: _OptionalTable = None, target: _Target = None, limit: _Rows = 20
+    ) -> dict[str, Any]:
+        """Lists rows that cannot be embedded, newest first, with key and reason. Needs the scope `admin`."""
+        await require_admin(context)
+        return await reports.failures(table, target, limit)
+
+    @server.tool(title="Explain the state of a table", annotations=_READ_ONLY)
+    async def explain(context: Context[Any, Any], table: _Table, target: _Target = None) -> dict[str, Any]:
+        """Explains why searches miss rows of a table, or find old ones: its state, what waits, why rows failed.
+
+        Each reason has an example, advice, and the statements that show and retry its rows; `query` is the statement
+        that uses the index. Run no statement that changes something unless the user agrees. Needs the scope `admin`.
+        """
+        await require_admin(context)
+        return await reports.explain(table, target)
+
+
+def _without_nulls(answer: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: answer[name] for name in names if answer.get(name) is not None}
