@@ -51,6 +51,7 @@ from sidecar.http.openai.infinity import InfinityEndpoints
 from sidecar.http.operation import Operation
 from sidecar.http.rerank.endpoints import RerankEndpoints
 from sidecar.http.search.endpoints import SearchEndpoint
+from sidecar.http.search.key_check import KeyCheck
 from sidecar.http.tei.endpoints import TeiEndpoints
 from sidecar.ingest.ingest import Ingest
 from sidecar.model.golden import find_golden
@@ -422,6 +423,7 @@ class Sidecar:
         try:
             async with (
                 self.supervisor.running("watch-reader", reader.run()),
+                self.supervisor.running("key-check", KeyCheck(self._keys, database).run()),
                 self._following_standby(),
             ):
                 if self._parts.ingests:  # which notices by itself

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sidecar.cli.options import DatabaseUrl
+from sidecar.cli.serve import check_port
 from sidecar.errors import ConfigurationError
 
 _DEFAULT_PORT = 9010
@@ -51,6 +52,7 @@ def mcp(
         hint = "HINT: pip install 'sidecar-embeddings[mcp]'"
         raise ConfigurationError([f"The MCP SDK is not installed.\n{hint}"]) from error
     if http:
+        check_port(host, port, f"Choose another: sidecar mcp --http --port {port + 1}")
         typer.echo(f"Tools for language models at http://{host}:{port}/mcp, until Ctrl-C.", err=True)
         serve_http(address, settings.database_url, Endpoint(host, port))
     else:

@@ -42,6 +42,11 @@ class KeyRing:
         """Whether there are any keys, so that requests need one."""
         return bool(self._keys)
 
+    @property
+    def keys(self) -> tuple[ApiKey, ...]:
+        """The keys in force: another tuple after each change."""
+        return self._keys
+
     def find(self, secret: str) -> ApiKey | None:
         """The key whose secret this is, or None. Takes the same time for all, however much of a secret is right."""
         presented = digest_of(secret)

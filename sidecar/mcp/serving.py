@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +30,17 @@ class Endpoint:
 
     host: str
     port: int
+
+
+class _Server(uvicorn.Server):
+    """Ends after SIGINT or SIGTERM as if done; uvicorn's own would end the process by the signal."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, setattr, self, "should_exit", True)
+        yield
 
 
 def serve_stdio(url: str, database_url: SecretStr | None, key: str | None) -> None:
@@ -70,7 +84,7 @@ async def _serve_http(url: str, database_url: SecretStr | None, endpoint: Endpoi
             server_header=False,
             timeout_graceful_shutdown=_STOP_S,
         )
-        await uvicorn.Server(config).serve()
+        await _Server(config).serve()
     finally:
         await service.close()
 

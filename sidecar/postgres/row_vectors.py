@@ -57,6 +57,11 @@ async def add_vectors(
     return [row._replace(vector=found.get(place, (None, None))[1]) for place, row in enumerate(rows, 1)]
 
 
+async def check_forced_filter(database: Database, watch: SearchedWatch, timeout_s: float) -> None:
+    """Raises ForcedFilterRejected if Postgres cannot apply the filter that is forced on the watch; DatabaseError."""
+    await _read(database, watch, timeout_s, [])
+
+
 async def _read(
     database: Database, watch: SearchedWatch, timeout_s: float, keys: Sequence[str]
 ) -> dict[int, tuple[str, NDArray[np.float32] | None]]:

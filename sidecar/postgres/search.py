@@ -24,7 +24,7 @@ _INVALID_NAME = "22023"
 _INVALID_FILTER = {"22023": "invalid_filter", "42809": "column_not_comparable", "54000": "too_many_values"}
 _DATA_EXCEPTION = "22"
 _FILTER = "filter"  # how the path in a filter begins, which is the column of its error
-_CALLERS_PART = "filter.$and[1]"  # of a filter that is `narrowed`
+_FORCED_PART, _CALLERS_PART = "filter.$and[0]", "filter.$and[1]"  # of a filter that is `narrowed`
 _NOT_PERMITTED = "42501"
 _NOT_WATCHED = {"42704", "42601"}  # no longer watched; a dropped companion is written as its OID
 
@@ -203,7 +203,7 @@ def _explain(watch: SearchedWatch, error: StatementRejected) -> DatabaseError | 
 
 def _filter_fault(watch: SearchedWatch, error: StatementRejected, path: str) -> InputError:
     if watch.forced is not None and not path.startswith(_CALLERS_PART):
-        return ForcedFilterRejected(error.message)
+        return ForcedFilterRejected(error.message.replace(_FORCED_PART, _FILTER))
     param = path if watch.forced is None else _FILTER + path.removeprefix(_CALLERS_PART)
     message = f"`{param}`: {error.message.removeprefix(f'{path}: ')}. {error.hint or ''}".rstrip()
     return InputError(_INVALID_FILTER.get(error.sqlstate, "invalid_filter_value"), message, param)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from sidecar.api_keys.bound_table import BoundTable, parse_table_name
@@ -24,10 +25,9 @@ class FilterNotApplicable(AccessDenied):
     def __init__(self, key: ApiKey, watch: SearchedWatch, why: str) -> None:
         message = "The key's own filter cannot be applied to this table. The service's log says why."
         super().__init__(403, "filter_not_applicable", message)
-        named = f"The key '{key.name}'" if key.name else "A key without a name"
         self.complaint = (
-            f"{named} cannot search {watch.table_name}.{watch.target}: its filter in API_KEYS_FILE cannot be applied: "
-            f"{why}"
+            f"{name_of_key(key)} cannot search {watch.table_name}.{watch.target}: "
+            f"its filter in API_KEYS_FILE cannot be applied: {why}"
         )
 
 
@@ -51,19 +51,24 @@ class Grant:
 
         Raises ForbiddenTable if the key is bound to tables, and permits none of the watches.
         """
+        permitted = self.permitted(watches)
+        if self._bound is not None and not permitted:
+            raise ForbiddenTable
+        return permitted
+
+    def permitted(self, watches: Iterable[SearchedWatch]) -> list[SearchedWatch]:
+        """Those of the watches that the key permits, with the filter that it forces on each."""
         key, bound = self.key, self._bound
         if key is None or (bound is None and key.filter is None):
             return list(watches)
         if bound is None:
             return [replace(watch, forced=key.filter) for watch in watches]
-        permitted = [
+        return [
             replace(watch, forced=_both(key.filter, table.filter))
             for watch in watches
-            for table in _matches(bound, watch)
+            for table in bound
+            if is_watch_of(table, watch)
         ]
-        if not permitted:
-            raise ForbiddenTable
-        return permitted
 
     def check_filter(self, watch: SearchedWatch) -> None:
         """Raises FilterNotApplicable if the filter that is forced on the watch names columns that it cannot compare."""
@@ -76,19 +81,30 @@ class Grant:
             if name not in watch.comparable:
                 raise FilterNotApplicable(self.key, watch, f"column {name!r} has a type that a filter cannot compare.")
 
-    def not_applicable(self, watch: SearchedWatch, fault: ForcedFilterRejected) -> Exception:
-        """The refusal of a search whose forced filter Postgres rejected."""
-        return fault if self.key is None else FilterNotApplicable(self.key, watch, fault.message)
+    @contextmanager
+    def explaining(self, watch: SearchedWatch) -> Iterator[None]:
+        """Translates what Postgres says of a forced filter, which is for the log and not for the caller."""
+        try:
+            yield
+        except ForcedFilterRejected as fault:
+            if self.key is None:
+                raise
+            raise FilterNotApplicable(self.key, watch, fault.message) from fault
 
     @property
     def _bound(self) -> tuple[BoundTable, ...] | None:
         return None if self.key is None else self.key.tables
 
 
-def _matches(bound: Iterable[BoundTable], watch: SearchedWatch) -> list[BoundTable]:
-    """The bound table of a watch: one at most, since no watch is named twice in a key."""
+def is_watch_of(table: BoundTable, watch: SearchedWatch) -> bool:
+    """Whether a key that is bound to the table may search the watch. No watch is of two tables of a key."""
     name = parse_table_name(watch.table_name)
-    return [] if name is None else [table for table in bound if table.includes(name, watch.target)]
+    return name is not None and table.includes(name, watch.target)
+
+
+def name_of_key(key: ApiKey) -> str:
+    """For the log; never the key."""
+    return f"The key '{key.name}'" if key.name else "A key without a name"
 
 
 def _filtered_columns(filter_: Mapping[str, object]) -> Iterator[str]:

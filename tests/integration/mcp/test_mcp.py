@@ -138,7 +138,7 @@ async def test_over_stdio_a_model_searches_embeds_and_reads_the_state(service_ur
         vector = await call(client, "embed", text="a green mug")
         assert len(vector["embedding"]) == vector["dim"] == 16
         state = await call(client, "status")
-        assert [watch["relation"] for watch in state["watches"]] == ["products"]
+        assert [watch["relation"] for watch in state["watches"]] == ["public.products"]
 
         explained = await call(client, "explain", table="products")
         assert explained["watches"][0]["rows"] == 6

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.encoders import HashEncoder
 from tests.integration.http.errors import assert_error
 from tests.integration.search.shop import DIMENSIONS, connect, keys, make_products, searching
 from tests.integration.sql.session import Connection, run
+from tests.waiting import wait_until_async
 
 BOUND, OF_TARGET, TENANT, WIDE = (f"{name}-key-0123456789" for name in ("bound", "target", "tenant", "wide"))
 MISFIT, LIMITED, FULL, UNREADABLE = (f"{name}-key-0123456789" for name in ("misfit", "limited", "full", "unreadable"))
@@ -172,6 +174,34 @@ async def test_a_forced_filter_that_its_column_cannot_read_stays_unknown_to_the_
 async def test_a_fault_in_the_callers_filter_is_named_as_the_caller_wrote_it(client: httpx.AsyncClient) -> None:
     refused = await search(client, TENANT, filter={"price": {"$lt": "cheap"}})
     assert_error(refused, 422, "invalid_filter_value", "`filter.price.$lt`: invalid input syntax", "filter.price.$lt")
+
+
+async def test_the_start_and_each_change_of_the_keys_name_those_that_fit_no_watch(
+    client: httpx.AsyncClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def warnings() -> str:
+        return "\n".join(
+            line.getMessage()
+            for line in [*caplog.get_records("setup"), *caplog.records]
+            if line.name.endswith("key_check")
+        )
+
+    cannot = "cannot search public.products.e: its filter in API_KEYS_FILE cannot be applied: "
+    for expected in (
+        "A key without a name is bound to shop.never_watched, which is not watched",
+        f"The key 'misfit' {cannot}column 'secret' is neither a key nor exposed",
+        f"A key without a name {cannot}filter.tenant: invalid input syntax for type integer",
+    ):
+        await wait_until_async(partial(said, warnings, expected), expected)
+    assert "'bound'" not in warnings()
+    assert "'tenant'" not in warnings()
+    (tmp_path / "keys").write_text(FILE.replace('tables = ["public.products"]', 'tables = ["public.gone"]'))
+    gone = "The key 'bound' is bound to public.gone, which is not watched"
+    await wait_until_async(partial(said, warnings, gone), gone)
+
+
+async def said(printed: Callable[[], str], words: str) -> bool:
+    return words in printed()
 
 
 async def test_a_key_beyond_its_rate_gets_429_until_the_next_request_is_due(client: httpx.AsyncClient) -> None:

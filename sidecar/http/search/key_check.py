@@ -1,0 +1,74 @@
+"""Logs, at the start and after each change of the keys, which of their tables and filters fit no watch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from sidecar.api_keys.key import ApiKey
+from sidecar.errors import DatabaseError
+from sidecar.http.key_ring import KeyRing
+from sidecar.http.search.grant import FilterNotApplicable, Grant, is_watch_of, name_of_key
+from sidecar.postgres.database import Database
+from sidecar.postgres.row_vectors import check_forced_filter
+from sidecar.postgres.search import SearchedWatch, find_watches, list_watched
+
+logger = logging.getLogger(__name__)
+
+_INTERVAL_S = 1.0
+_TIMEOUT_S = 10.0
+
+
+class KeyCheck:
+    """Checks the keys that are bound to tables or rows against the watches of the database, and logs what is wrong."""
+
+    def __init__(self, keys: KeyRing, database: Database) -> None:
+        self._keys = keys
+        self._database = database
+
+    async def run(self) -> None:
+        """Checks each version of the keys once, as soon as the database can be read, until cancelled."""
+        checked: tuple[ApiKey, ...] = ()
+        while True:
+            keys = self._keys.keys
+            if keys is not checked:
+                try:
+                    for complaint in [each async for each in self._complaints(keys)]:
+                        logger.warning("%s", complaint)
+                    checked = keys
+                except DatabaseError as error:
+                    logger.debug("The keys are checked later: %s", error)
+            await asyncio.sleep(_INTERVAL_S)
+
+    async def _complaints(self, keys: tuple[ApiKey, ...]) -> AsyncIterator[str]:
+        bound = [key for key in keys if key.tables is not None or key.filter is not None]
+        watches = await self._watches() if bound else []
+        for key in bound:
+            for table in key.tables or ():
+                if not any(is_watch_of(table, watch) for watch in watches):
+                    yield (
+                        f"{name_of_key(key)} is bound to {table}, which is not watched: until it is, searches of it "
+                        "get 403."
+                    )
+            grant = Grant(key)
+            for watch in grant.permitted(watches):
+                complaint = await self._misfit(grant, watch)
+                if complaint is not None:
+                    yield complaint
+
+    async def _watches(self) -> list[SearchedWatch]:
+        names = dict.fromkeys(name for name, _ in await list_watched(self._database))
+        return [watch for name in names for watch in await find_watches(self._database, name)]
+
+    async def _misfit(self, grant: Grant, watch: SearchedWatch) -> str | None:
+        """Why the filter that the key forces on the watch cannot be applied; None if it can."""
+        if watch.forced is None:
+            return None
+        try:
+            grant.check_filter(watch)
+            with grant.explaining(watch):
+                await check_forced_filter(self._database, watch, _TIMEOUT_S)
+        except FilterNotApplicable as misfit:
+            return misfit.complaint
+        return None
