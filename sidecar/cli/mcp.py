@@ -25,7 +25,9 @@ def mcp(
     ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Give language models tools: search, embed, status, failures, explain.
+    """Give language models tools to search and to see what is embedded.
+
+    They are search, embed, status, failures and explain.
 
     The tools ask a running `sidecar serve`, with the key in SIDECAR_API_KEY; over HTTP with the key that each caller
     sends. The service applies the key's scopes, tables, filter and limits. Failures and explain need DATABASE_URL.
