@@ -3836,21 +3836,6 @@ CREATE FUNCTION sidecar_internal.keys_fit(w sidecar_internal.watches, row_name t
         'or sidecar_internal.is_domain_over(pg_typeof(%1$s.%%2$I), pg_typeof((null::sidecar_internal.events_%2$s).k%%1$s)))', row_name, w.id), ' and ');
 $_$;
 
-CREATE FUNCTION sidecar_internal.keys_passing(relation regclass, target text, keys jsonb[], filter jsonb) RETURNS TABLE(n bigint)
-    LANGUAGE plpgsql STABLE ROWS 10
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
-    numbered constant text := (select string_agg(format('%L, k.key->%L', 'k' || i, w.key_columns[i]), ', ' order by i) from generate_subscripts(w.key_columns, 1) i);
-begin
-    return query execute format('select k.n from unnest($1) with ordinality k(key, n) cross join lateral %s join %s t on %s where true%s',
-        sidecar_internal.typed_key(w, format('jsonb_build_object(%s)', numbered)), w.relation,
-        sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = r.k%1$s', ' and '),
-        sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_columns(w)))
-        using keys;
-end $_$;
-
 CREATE FUNCTION sidecar_internal.kind_of_column(relation regclass, name text) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6586,8 +6571,6 @@ REVOKE ALL ON FUNCTION sidecar_internal.key_fields(w sidecar_internal.watches, r
 REVOKE ALL ON FUNCTION sidecar_internal.key_type_fault(type oid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.keys_fit(w sidecar_internal.watches, row_name text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar_internal.keys_passing(relation regclass, target text, keys jsonb[], filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.kind_of_column(relation regclass, name text) FROM PUBLIC;
 

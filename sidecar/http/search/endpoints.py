@@ -33,7 +33,7 @@ from sidecar.postgres.database import Database
 from sidecar.postgres.hybrid_search import WordQuery, find_hybrid
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.row_vectors import RowVector, add_vectors, find_row_vectors
-from sidecar.postgres.search import ForcedFilterRejected, NearestQuery, NearestRow, SearchedWatch, find_nearest
+from sidecar.postgres.search import NearestQuery, NearestRow, SearchedWatch, find_nearest
 from sidecar.telemetry.telemetry import Stage, Telemetry
 
 
@@ -89,10 +89,8 @@ class SearchEndpoint:
         check_model(watch, models.embedding_model)
         check_columns(watch, body)
         reranker = models.require_reranker() if body.rerank else None
-        try:
+        with grant.explaining(watch):
             search, rows, lag_s = await self._find(reads, models, body, watch, clock)
-        except ForcedFilterRejected as fault:
-            raise grant.not_applicable(watch, fault) from fault
         ranked = [as_found(row) for row in rows]
         if reranker is not None and body.rerank is not None:
             with clock.timed("rerank"):
