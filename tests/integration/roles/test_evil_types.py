@@ -134,6 +134,11 @@ READING = [
     "select * from sidecar.failures_by_reason",
     "select sidecar.search('shop.items', array_fill(0.5::real, array[16])::public.vector::text)",
     "select sidecar.search_exposed('shop.items', array_fill(0.5::real, array[16]), filter => '{\"id\": [\"a\"]}')",
+    "select sidecar_internal.row_vectors('shop.items', 'embedding', array['{\"id\": \"a\"}'::jsonb], '{}')",
+    """
+    select sidecar_internal.hybrid_exposed('shop.items', 'embedding', array_fill(0.5::real, array[16]), 'a', '{id}',
+                                           'simple', 10, '{}', '{id}', '{}', null, 60, 1, 1)
+    """,
     "select sidecar.hybrid_search('shop.items', array_fill(1::real, array[16])::public.vector, '', document => '{w}')",
 ]
 
