@@ -84,7 +84,7 @@ begin
         words := null;
     end if;
     -- As in search_exposed, but strict_order: the places by distance are counted in the order of the index.
-    perform set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', least(greatest(proposed, 100), 1000)::text, true),
+    perform set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', least(greatest(proposed, 100, nullif(current_setting('hnsw.ef_search', true), '')::integer), 1000)::text, true),
             set_config('hnsw.max_scan_tuples', greatest(20 * proposed, 20000)::text, true);
     return query execute sidecar_internal.hybrid_exposed_statement(w, sidecar_internal.hybrid_ranking(
             w, sidecar_internal.exposed_document(w, document, configuration),

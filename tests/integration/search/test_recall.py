@@ -6,7 +6,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from tests.integration.sql.session import Connection, run
+from tests.integration.sql.session import Connection, another_session, run
 
 _ROWS, _DIMENSIONS = 1500, 32
 _RANDOM = f"array(select random() - 0.5 from generate_series(1, {_DIMENSIONS}) where n > 0)::vector"
@@ -187,3 +187,25 @@ def test_the_search_of_rest_respects_a_larger_setting(db: Connection) -> None:
     missed = exact - found()
     run(db, "set hnsw.ef_search = 1000")
     assert len(exact - found()) < len(missed)
+
+
+def test_the_owner_of_the_database_may_run_what_doctor_prints_in_a_fresh_session(
+    db: Connection, database_url: str
+) -> None:
+    """Postgres lets only a superuser set a parameter of a library that the session has not loaded."""
+    fill(db, companion=False)
+    script = str(run(db, "select sidecar_internal.ef_search_statement(120)")[0][0])
+    role = f"owner_{db.info.dbname}"
+    run(db, f"create role {role}")
+    try:
+        run(db, f"alter database {db.info.dbname} owner to {role}")
+        with another_session(database_url) as fresh:
+            run(fresh, f"set session authorization {role}")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                run(fresh, script.splitlines()[1])
+        with another_session(database_url) as fresh:
+            run(fresh, f"set session authorization {role}")
+            run(fresh, script)
+        assert run(db, "select sidecar_internal.usual_ef_search()") == [(120,)]
+    finally:
+        run(db, f"alter database {db.info.dbname} owner to current_user; drop role {role}")
