@@ -22,7 +22,7 @@ from tests.integration.search.shop import (
     searching,
     vector_literal,
 )
-from tests.integration.sql.session import Connection, run, value
+from tests.integration.sql.session import Connection, refused, run, value
 
 IN_SQL = "select key, score, vector_rank, text_rank from sidecar.hybrid_search('products', %s::vector, %s, k => %s{})"
 
@@ -180,6 +180,13 @@ async def test_words_of_a_column_that_is_embedded_but_not_exposed_are_not_matche
         response = await client.post("/search", json={"table": "products", "text": "mug", "hybrid": {}})
     said = "public.products.e embeds columns that are not exposed: name exposed text columns"
     assert_error(response, 422, "hybrid_needs_columns", said, "hybrid.columns")
+
+
+def test_columns_that_are_not_exposed_are_refused_in_sql_too(db: Connection) -> None:
+    make_products(db)
+    document = "select sidecar_internal.exposed_document(w, array[%s], 'english') from sidecar_internal.watches w"
+    with refused(db, "42809", "column 'secret' is no exposed text", "Name exposed text columns"):
+        run(db, document, "secret")
 
 
 def test_the_documented_gin_index_and_the_hnsw_index_serve(db: Connection) -> None:
