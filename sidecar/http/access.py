@@ -135,6 +135,12 @@ def key_of(request: Request) -> ApiKey | None:
     return key
 
 
+def key_name_of(scope: RequestScope) -> str:
+    """The name of the key of a request; empty if it has none, or no name."""
+    key: ApiKey | None = scope.get(_KEY)
+    return key.label if key is not None else ""
+
+
 def _check_scope(key: ApiKey, scope: Scope) -> None:
     if scope not in key.scopes:
         message = f"The key lacks the scope `{scope.value}`, which this needs."

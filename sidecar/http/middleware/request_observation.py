@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sidecar.http.access import key_name_of
 from sidecar.http.headers import header_values
 from sidecar.http.middleware.route_label import RouteLabel
 from sidecar.telemetry.metrics.instruments import OTHER
@@ -128,4 +129,6 @@ def _log(scope: Scope, observation: _Observation) -> None:
         return
     method, path = scope["method"], loggable_path(scope)
     fields = {"method": method, "path": path, "status": status, "duration_ms": round(duration_ms, 1)}
+    if key := key_name_of(scope):
+        fields["key"] = key
     logger.log(level, "%s %s %d %.1f ms", method, path, status, duration_ms, extra={"fields": fields})

@@ -40,6 +40,7 @@ key = "{EMBED}"
 scopes = ["embed"]
 """
 PROGRAM = ("-c", "from sidecar.cli import main; main()", "mcp")
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there: the command is refused
 TOOLS = ["embed", "explain", "failures", "search", "status"]
 
 
@@ -188,6 +189,18 @@ async def test_over_http_each_caller_has_its_own_key(service_url: str, database_
         async with over_http(url, None) as client:
             for tool, arguments in (("status", {}), ("failures", {}), ("embed", {"text": "mug"})):
                 assert "missing_key" in await refusal(client, tool, **arguments)
+
+
+async def test_a_service_without_keys_is_not_published_to_other_machines() -> None:
+    async with live_server(make_encoder()) as port:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, *PROGRAM, "--http", "--host", EVERYWHERE, "--port", str(find_free_port())),
+            env=environment(f"http://127.0.0.1:{port}"),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, printed = await process.communicate()
+    assert process.returncode == 2
+    assert f"ERROR: --host {EVERYWHERE}: the service asks for no keys" in printed.decode()
 
 
 async def test_over_http_pages_of_other_sites_are_refused(service_url: str) -> None:

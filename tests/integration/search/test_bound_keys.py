@@ -240,6 +240,18 @@ async def test_refusals_are_counted_by_reason_and_by_the_names_of_keys(client: h
         assert line in page
 
 
+async def test_the_log_line_of_a_request_has_the_name_of_its_key(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for key in (BOUND, OF_TARGET):
+        await search(client, key, table="nope")
+    lines = [
+        line for line in caplog.records if line.name == "sidecar.http.access_log" and "/search" in line.getMessage()
+    ]
+    assert [line.__dict__["fields"].get("key") for line in lines] == ["bound", None]
+
+
 async def test_a_bound_key_without_the_scope_admin_reads_no_status_and_no_metrics(client: httpx.AsyncClient) -> None:
     for path in ("/status", "/metrics"):
         assert_error(await client.get(path, headers=bearer(TENANT)), 403, "forbidden_scope", "The key lacks the scope")
