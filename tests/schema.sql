@@ -205,6 +205,7 @@ declare
     is_pair boolean;
 begin
     perform sidecar_internal.check_labels(w);
+    -- Normalized in subqueries of their own (offset 0): each vector is read and detoasted once, and not again for every pair.
     is_pair := w.kind = 'image' and exists (select from sidecar_internal.labels x where x.watch_id = w.id and x.scale is not null);
     if at_least is not null and not is_pair then
         raise exception 'labels of %.% have no probability: %', w.relation, quote_ident(w.target),
@@ -213,9 +214,10 @@ begin
     end if;
     return query execute format('
         select jsonb_build_object(%1$s), l.label, p.probability, c.cosine
-        from (select %2$s, h.%3$I::%4$s.vector as vector from %5$s h%6$s where h.%3$I is not null%7$s) n
-        cross join (select x.label, x.position, x.vector::%4$s.vector as vector, x.scale, x.bias from sidecar_internal.labels x where x.watch_id = $1) l
-        cross join lateral (select 1 - (n.vector operator(%4$s.<=>) l.vector) as cosine) c
+        from (select %2$s, %4$s.l2_normalize(h.%3$I::%4$s.vector) as vector from %5$s h%6$s where h.%3$I is not null%7$s offset 0) n
+        cross join (select x.label, %4$s.l2_normalize(x.vector::%4$s.vector) as vector, x.scale, x.bias from sidecar_internal.labels x
+                    where x.watch_id = $1 offset 0) l
+        cross join lateral (select -(n.vector operator(%4$s.<#>) l.vector) as cosine) c
         cross join lateral (select case when $3 then 1 / (1 + exp(-greatest(least(l.scale * c.cosine + l.bias, 600), -600))) end as probability) p
         where $4 is null or p.probability >= $4',
         sidecar_internal.key_fields(w, 'n'), sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s as k%1$s'), w.target, ext, vector_table,

@@ -209,3 +209,20 @@ def test_the_owner_of_the_database_may_run_what_doctor_prints_in_a_fresh_session
         assert run(db, "select sidecar_internal.usual_ef_search()") == [(120,)]
     finally:
         run(db, f"alter database {db.info.dbname} owner to current_user; drop role {role}")
+
+
+def test_a_reader_may_measure_and_is_told_that_nothing_is_kept(db: Connection, database_url: str) -> None:
+    fill(db, companion=False)
+    role = f"reader_{db.info.dbname}"
+    run(db, f"create role {role}; select sidecar.grant_reader('{role}'); grant select on items to {role}")
+    notices: list[tuple[str | None, str | None]] = []
+    try:
+        with another_session(database_url) as session:
+            session.add_notice_handler(lambda n: notices.append((n.message_primary, n.message_hint)))
+            run(session, f"set role {role}")
+            assert len(run(session, "select * from sidecar.recall('items', sample => 5)")) == 1
+            assert run(session, KEPT) == []
+    finally:
+        run(db, f"drop owned by {role}; drop role {role}")
+    message = f"the figures are not kept for sidecar.status, because role {role} may not write them"
+    assert notices == [(message, "A role with sidecar.grant_worker may.")]
