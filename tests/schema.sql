@@ -189,7 +189,7 @@ COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0027', '…' $$;
+    AS $$ select '0028', '…' $$;
 
 COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of the sidecar''s tables, and a digest of the installed functions and views.';
 
@@ -456,6 +456,16 @@ end $_$;
 COMMENT ON FUNCTION sidecar.search(relation regclass, query_vector text, filter jsonb, target text, k integer) IS 'The k rows nearest to a vector, passed as text, or to a text, which is embedded as sidecar.embed does it, among those that meet a filter: keys and cosine distances (0 to 2), nearest first, through the index.';
 
 CREATE FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text DEFAULT NULL::text, k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, columns text[] DEFAULT NULL::text[], document text[] DEFAULT '{}'::text[]) RETURNS TABLE(key json, distance double precision, shown json, document_text text)
+    LANGUAGE sql STABLE ROWS 10
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select s.key, s.distance, s.shown, s.document_text
+        from sidecar.search_page(relation, query_vector, target, k, filter, columns, document) s;
+$$;
+
+COMMENT ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) IS 'The k rows nearest to a vector, with the columns that the watch exposes, filtered by key and exposed columns: the first page of sidecar.search_page.';
+
+CREATE FUNCTION sidecar.search_page(relation regclass, query_vector real[], target text DEFAULT NULL::text, k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, columns text[] DEFAULT NULL::text[], document text[] DEFAULT '{}'::text[], skip integer DEFAULT 0, after jsonb DEFAULT NULL::jsonb) RETURNS TABLE(key json, distance double precision, shown json, document_text text, place jsonb)
     LANGUAGE plpgsql STABLE ROWS 10
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -466,12 +476,23 @@ declare
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     exposed constant text[] := sidecar_internal.exposed_columns(w);
     wanted constant text[] := coalesce(columns, exposed);
+    before constant bigint := coalesce((after->>'n')::bigint, 0);
+    depth constant bigint := before + coalesce(skip, 0) + coalesce(k, 0);
     fault text;
     faulty text;
 begin
     if k is null or k < 1 then
         raise exception 'k is %', coalesce(k::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'Give the number of rows, for example 10.';
+    elsif skip is null or skip < 0 then
+        raise exception 'skip is %', coalesce(skip::text, 'NULL')
+            using errcode = 'invalid_parameter_value', hint = 'Give the number of rows to leave out, for example 10.';
+    elsif depth > 100000 then
+        raise exception 'the page ends at row % of the search', depth
+            using errcode = 'program_limit_exceeded', hint = 'Pages end at row 100000. A filter narrows the search.';
+    elsif after is not null and not coalesce(jsonb_typeof(after->'distance') = 'number' and after->'key' ?& w.key_columns and before >= 0, false) then
+        raise exception 'after is %, which is not the place of a row', after using errcode = 'invalid_parameter_value', column = 'after',
+            hint = 'Give the place of the row with the greatest n of the page before.';
     end if;
     with asked as (
         select unnest(wanted) as name, w.key_columns || exposed as allowed
@@ -490,15 +511,15 @@ begin
     -- Not as settings of the function, which only a superuser could restore from a dump.
     -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
     -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
-    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100, former[2]::integer), 1000)::text, true),
-            set_config(settings[3], greatest(20 * k, 20000)::text, true);
-    return query execute sidecar_internal.search_exposed_statement(w, wanted, filter, document)
-        using query_vector, k;
+    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * depth, 100, former[2]::integer), 1000)::text, true),
+            set_config(settings[3], greatest(20 * depth, 20000)::text, true);
+    return query execute sidecar_internal.search_page_statement(w, wanted, filter, document, after is not null)
+        using query_vector, k, skip, before, (after->>'distance')::float8, sidecar_internal.numbered_key(w, after->'key');
     perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
         from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
 end $$;
 
-COMMENT ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) IS 'The k rows nearest to a vector, with the columns that the watch exposes, filtered by key and exposed columns. It is what POST /search runs.';
+COMMENT ON FUNCTION sidecar.search_page(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[], skip integer, after jsonb) IS 'A page of the rows nearest to a vector: those after `skip` rows, or after the place of a row, with the columns that the watch exposes, filtered by key and exposed columns.';
 
 CREATE FUNCTION sidecar.set_labels(relation regclass, labels text[], target text DEFAULT NULL::text, template text DEFAULT '{}'::text) RETURNS void
     LANGUAGE plpgsql
@@ -4997,7 +5018,7 @@ begin
             from unnest(columns) with ordinality c(name, n));
 end $$;
 
-CREATE FUNCTION sidecar_internal.search_exposed_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[]) RETURNS text
+CREATE FUNCTION sidecar_internal.search_page_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[], after boolean) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -5011,26 +5032,33 @@ declare
              sidecar_internal.exact_keys(w, w.companion, 'h'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
     t constant text := case when w.companion is null then 'h' else 't' end;
     condition constant text := sidecar_internal.filter_condition(w, filter, t, w.key_columns || sidecar_internal.exposed_columns(w));
+    measure constant text := format('%s%s operator(%s.<=>) $1::%s', vector, case when compared.is_cast then '::' || type else '' end, ext, type);
+    keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s');
+    beyond constant text := case when after then format(' and (%1$s > $5 or (%1$s = $5 and (%2$s) > (select %3$s from %4$s)))', measure,
+        sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, t), '%3$s'),
+        sidecar_internal.for_each_key(w.key_columns, null, 'r.k%1$s'), sidecar_internal.typed_key(w, '$6')) else '' end;
     shown constant text := (
         select string_agg(format('(%L, %s)', c.name, sidecar_internal.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
         from unnest(columns) with ordinality c(name, n));
 begin
     return format('
         with nearest as materialized (
-            select %1$s, %2$s as vector%3$s, %4$s as document from %5$s where %2$s is not null%6$s
-            order by %2$s%7$s operator(%8$s.<=>) $1::%9$s limit $2
+            select f.* from (
+                select %1$s, %2$s as vector%3$s, %4$s as document, %5$s as place from %6$s where %2$s is not null%7$s
+                order by %5$s fetch first ($2 + $3) rows with ties) f limit $2::bigint + $3 + 1000
+        ), page as (
+            select n.*, row_number() over (order by n.place, %8$s) as n from nearest n
         )
-        select json_build_object(%10$s), (n.vector%13$s operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
-        from nearest n order by distance, %12$s',
+        select json_build_object(%9$s), (n.vector%10$s operator(%11$s.<=>) $1::%11$s.vector)::float8 as distance, %12$s, n.document,
+               jsonb_build_object(''n'', $4 + n.n, ''distance'', n.place, ''key'', json_build_object(%9$s))
+        from page n where n.n > $3 and n.n <= $2::bigint + $3 order by distance, %8$s',
         sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
         (select string_agg(format(', %s as c%s', sidecar_internal.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
         case when cardinality(document) > 0 then
             format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
-        tables, condition, case when compared.is_cast then '::' || type else '' end, ext, type,
-        sidecar_internal.key_fields(w, 'n'),
+        measure, tables, condition || beyond, keys, sidecar_internal.key_fields(w, 'n'), case w.storage when 'vector' then '' else format('::%s.vector', ext) end, ext,
         case when shown is null then '''{}''::json'
-             else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
-        sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'), case w.storage when 'vector' then '' else format('::%s.vector', ext) end);
+             else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end);
 end $_$;
 
 CREATE FUNCTION sidecar_internal.search_statement(w sidecar_internal.watches) RETURNS text
@@ -6254,6 +6282,8 @@ REVOKE ALL ON FUNCTION sidecar.search(relation regclass, query_vector text, filt
 
 REVOKE ALL ON FUNCTION sidecar.search_exposed(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.search_page(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[], skip integer, after jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.set_labels(relation regclass, labels text[], target text, template text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) FROM PUBLIC;
@@ -6692,7 +6722,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.save_watch(wanted sidecar_internal.watch
 
 REVOKE ALL ON FUNCTION sidecar_internal.search_document(relation regclass, columns text[], config regconfig) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.search_exposed_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.search_page_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[], after boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.search_statement(w sidecar_internal.watches) FROM PUBLIC;
 

@@ -75,7 +75,8 @@ class SearchedWatch:
 class NearestQuery:
     """A search. `vector` is (dimensions,) float32. `filter` is as in the request: sql/code/filters.sql.
 
-    `document` are columns whose texts are returned, joined with a space.
+    `skip` rows are left out; `after` is the `place` of a row, JSON, to go on after. `document` are columns whose texts
+    are returned, joined with a space.
     """
 
     vector: NDArray[np.float32]
@@ -83,6 +84,8 @@ class NearestQuery:
     filter: Mapping[str, object]
     columns: Sequence[str]
     document: Sequence[str] = ()
+    skip: int = 0
+    after: str | None = None
 
 
 class NearestRow(NamedTuple):
@@ -90,6 +93,7 @@ class NearestRow(NamedTuple):
 
     Of a hybrid search the fused score and the ranks on either side, None where that side did not propose the row;
     `distance` is None where it has no vector. `vector` is (dimensions,) float32 of unit length, where it was asked for.
+    `place` is where the next page begins.
     """
 
     key: str
@@ -100,6 +104,7 @@ class NearestRow(NamedTuple):
     score: float | None = None
     vector_rank: int | None = None
     text_rank: int | None = None
+    place: str | None = None
 
     @property
     def relevance(self) -> float:
@@ -131,11 +136,18 @@ async def find_nearest(
     """At most `query.k` rows, the nearest first. Cancelling ends the statement on the server, too; so does `timeout_s`.
 
     Raises InputError for a filter that does not suit its columns (`invalid_filter`, `invalid_filter_value`,
-    `column_not_comparable`, `too_many_values`), ForcedFilterRejected, or where the columns are too large
-    (`answer_too_large`); SearchDenied, WatchChanged or another DatabaseError.
+    `column_not_comparable`, `too_many_values`), ForcedFilterRejected, a wrong `after` (`wrong_cursor`), or where the
+    columns are too large (`answer_too_large`); SearchDenied, WatchChanged or another DatabaseError.
     """
-    async with search_transaction(database, watch, timeout_s) as connection:
-        records = await connection.fetch(statement("nearest_rows"), *nearest_arguments(watch, query))
+    try:
+        async with search_transaction(database, watch, timeout_s) as connection:
+            arguments = nearest_arguments(watch, query)
+            records = await connection.fetch(statement("nearest_rows"), *arguments, query.skip, query.after)
+    except StatementRejected as error:
+        if query.after is not None and is_data_exception(error):
+            message = f"`after` is not a place in this table: {error.message}."
+            raise InputError("wrong_cursor", message, "after") from error
+        raise
     return found_rows(records)
 
 
@@ -181,7 +193,7 @@ def found_rows(records: Sequence[asyncpg.Record]) -> list[NearestRow]:
     if any(record["shown"] is None for record in records):
         message = f"The columns of {len(records)} rows are more than {MAX_ANSWER_BYTES} bytes: ask for fewer of either."
         raise InputError("answer_too_large", message, "columns")
-    return [NearestRow(*record) for record in records]
+    return [NearestRow(**dict(record)) for record in records]
 
 
 def is_data_exception(error: StatementRejected) -> bool:

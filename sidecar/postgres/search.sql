@@ -27,8 +27,11 @@ select set_config('transaction_read_only', 'on', true), set_config('statement_ti
 
 -- name: nearest_rows
 -- The HNSW index, where there is one and it serves. $1 relation, $2 vector, $3 target, $4 k, $5 filter, $6 columns, $7
--- document, $8 characters of a document, $9 bytes of the columns and documents of all rows: columns beyond come as NULL.
-select f.key::text as key, f.distance, case when f.bytes <= $9::bigint then f.shown end as shown, left(f.document_text, $8::integer) as document
-from (select s.key, s.distance, s.shown::text as shown, s.document_text,
+-- document, $8 characters of a document, $9 bytes of the columns and documents of all rows: columns beyond come as NULL; $10 rows to skip, $11 the
+-- place to go on after.
+select f.key::text as key, f.distance, case when f.bytes <= $9::bigint then f.shown end as shown, left(f.document_text, $8::integer) as document,
+       f.place
+from (select s.key, s.distance, s.shown::text as shown, s.document_text, s.place::text as place,
              sum(octet_length(s.shown::text) + coalesce(octet_length(s.document_text), 0)) over (rows unbounded preceding) as bytes
-      from sidecar.search_exposed($1::oid::regclass, $2::real[], $3::text, $4::integer, $5::jsonb, $6::text[], $7::text[]) s) f
+      from sidecar.search_page($1::oid::regclass, $2::real[], $3::text, $4::integer, $5::jsonb, $6::text[], $7::text[],
+                               $10::integer, $11::jsonb) s) f

@@ -71,42 +71,6 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         where a.attrelid = found_column.relation and a.attname = column_name and a.attnum > 0 and not a.attisdropped;
 $$;
 
--- The statement of search_exposed. $1 the query vector, $2 k.
--- The index orders by its own, shorter numbers; the distances returned are those of the stored vectors.
-create or replace function sidecar_internal.search_exposed_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[]) returns text
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-    ext constant text := quote_ident(sidecar_internal.vector_schema());
-    vector constant text := format('sidecar_internal.exactly(null::%s, h.%I)', sidecar_internal.stored_type(w), w.target);
-    compared constant record := sidecar_internal.compared_type(w);
-    type constant text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
-    tables constant text := case when w.companion is null then format('%s h', w.relation)
-        else format('%s h join %s t on %s', w.companion, w.relation, sidecar_internal.for_each_key(
-             sidecar_internal.exact_keys(w, w.companion, 'h'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
-    t constant text := case when w.companion is null then 'h' else 't' end;
-    condition constant text := sidecar_internal.filter_condition(w, filter, t, w.key_columns || sidecar_internal.exposed_columns(w));
-    shown constant text := (
-        select string_agg(format('(%L, %s)', c.name, sidecar_internal.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
-        from unnest(columns) with ordinality c(name, n));
-begin
-    return format('
-        with nearest as materialized (
-            select %1$s, %2$s as vector%3$s, %4$s as document from %5$s where %2$s is not null%6$s
-            order by %2$s%7$s operator(%8$s.<=>) $1::%9$s limit $2
-        )
-        select json_build_object(%10$s), (n.vector%13$s operator(%8$s.<=>) $1::%8$s.vector)::float8 as distance, %11$s, n.document
-        from nearest n order by distance, %12$s',
-        sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
-        (select string_agg(format(', %s as c%s', sidecar_internal.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
-        case when cardinality(document) > 0 then
-            format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
-        tables, condition, case when compared.is_cast then '::' || type else '' end, ext, type,
-        sidecar_internal.key_fields(w, 'n'),
-        case when shown is null then '''{}''::json'
-             else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
-        sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'), case w.storage when 'vector' then '' else format('::%s.vector', ext) end);
-end $$;
-
 -- The first column of a filter whose type cannot read the value, and the error. NULL if all can be read. For sidecars of
 -- the version before, which only know equality.
 create or replace function sidecar_internal.find_unreadable_filter_value(w sidecar_internal.watches, filter jsonb, out column_name text, out complaint text)
@@ -137,55 +101,15 @@ begin
     end loop;
 end $$;
 
--- The rows of a watch that are nearest to a vector, nearest first, with the columns that the watch exposes.
---   relation, target  the watch; target may be left out where the table has one
---   filter            of key and exposed columns: see filters.sql
---   columns           which of the exposed columns; unset: all of them
---   document          columns whose text comes along, joined with a space: exposed ones, or the watch's own source
--- Through the index, which is scanned until k rows are found, or hnsw.max_scan_tuples were read.
+-- The first page of a search, as sidecars of the version before ask for it: see search_page.
 create or replace function sidecar.search_exposed(
     relation regclass, query_vector real[], target text default null, k integer default 10, filter jsonb default '{}',
     columns text[] default null, document text[] default '{}'
 ) returns table (key json, distance double precision, shown json, document_text text)
-language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp as $$
-declare
-    settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
-    -- NULL before pgvector's library is loaded, and '' after a failed transaction that set it.
-    former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
-    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
-    exposed constant text[] := sidecar_internal.exposed_columns(w);
-    wanted constant text[] := coalesce(columns, exposed);
-    fault text;
-    faulty text;
-begin
-    if k is null or k < 1 then
-        raise exception 'k is %', coalesce(k::text, 'NULL')
-            using errcode = 'invalid_parameter_value', hint = 'Give the number of rows, for example 10.';
-    end if;
-    with asked as (
-        select unnest(wanted) as name, w.key_columns || exposed as allowed
-        union all select unnest(document), w.key_columns || exposed || case w.kind when 'text' then w.source else '{}' end
-    )
-    select format('column %L is not exposed by the watch', a.name), a.name into fault, faulty
-        from asked a where a.name is null or a.name <> all (a.allowed)
-    union all
-    select format('column %L is asked for twice', c.name), null from unnest(wanted) c(name) group by c.name having count(*) > 1
-    limit 1;
-    if fault is not null then
-        raise exception '%', fault using errcode = 'undefined_column',
-            hint = format('%sIts columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
-                          sidecar_internal.did_you_mean(faulty, w.key_columns || exposed), array_to_string(w.key_columns || exposed, ', '));
-    end if;
-    -- Not as settings of the function, which only a superuser could restore from a dump.
-    -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
-    -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
-    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * k, 100, former[2]::integer), 1000)::text, true),
-            set_config(settings[3], greatest(20 * k, 20000)::text, true);
-    return query execute sidecar_internal.search_exposed_statement(w, wanted, filter, document)
-        using query_vector, k;
-    perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
-        from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
-end $$;
+language sql stable rows 10 set search_path = pg_catalog, pg_temp as $$
+    select s.key, s.distance, s.shown, s.document_text
+        from sidecar.search_page(relation, query_vector, target, k, filter, columns, document) s;
+$$;
 comment on function sidecar.search_exposed is
-    'The k rows nearest to a vector, with the columns that the watch exposes, filtered by key and exposed columns. It is '
-    'what POST /search runs.';
+    'The k rows nearest to a vector, with the columns that the watch exposes, filtered by key and exposed columns: the first '
+    'page of sidecar.search_page.';

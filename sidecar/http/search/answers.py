@@ -18,6 +18,7 @@ from sidecar.http.embed.answers import UNREADABLE
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.models import Models
 from sidecar.http.search.bodies import SearchBody
+from sidecar.http.search.pages import next_page
 from sidecar.http.search.ranking import RankedRow
 from sidecar.http.search.stages import StageClock
 from sidecar.http.search.watch import warnings_of
@@ -68,6 +69,7 @@ class SearchAnswer(AnswerModel):
     """Rows, nearest first, or best first if they were reranked."""
 
     results: list[FoundRow]
+    next: str | None = Field(description="`after` for the next page; null: there is none, or `offset` has to be used.")
     watch: SearchedTable
     model: str
     fingerprint: str
@@ -105,6 +107,7 @@ def search_response(
                 _found_row(ranked, probability)
                 for ranked, probability in zip(found, _probabilities(scale, distances), strict=True)
             ],
+            "next": next_page(search.body, search.models.embedding_model.fingerprint, [ranked.row for ranked in found]),
             "watch": {
                 "table": search.watch.table_name,
                 "target": search.watch.target,

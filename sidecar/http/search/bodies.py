@@ -17,6 +17,7 @@ from sidecar.http.search.query_parts import MAX_DIMENSIONS, MAX_PARTS, QueryPart
 
 _MAX_COLUMNS = 1600  # of a table in Postgres
 _MAX_NAME_CHARS = 1000  # Postgres' names have at most 63 bytes
+_MAX_CURSOR_CHARS = 16_384  # more than a key can have
 _MAX_ROWS = limited(maximum="max_search_rows")
 
 
@@ -64,6 +65,17 @@ class SearchBody(RequestModel):
     include_keys: bool = Field(default=False, description="Return also the rows that `query` names by their keys.")
     k: Annotated[int, Field(ge=1)] = Field(
         default=10, description="Number of rows to return, at most MAX_SEARCH_ROWS.", json_schema_extra=_MAX_ROWS
+    )
+    offset: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="How many of the rows to skip.", json_schema_extra=_MAX_ROWS
+    )
+    after: str | None = Field(
+        default=None,
+        max_length=_MAX_CURSOR_CHARS,
+        description="`next` of the answer to the same search: the next page.",
+    )
+    min_score: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        default=None, description="The least cosine similarity, 1 - `distance`."
     )
     filter: FilterObject = Field(default_factory=dict, examples=[{"tenant": 7, "price": {"$gte": 10, "$lt": 50}}])
     columns: list[str] | None = Field(

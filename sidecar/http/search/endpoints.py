@@ -24,6 +24,7 @@ from sidecar.http.search.bodies import SearchBody, check_search
 from sidecar.http.search.diversity import candidates_for, diversify
 from sidecar.http.search.grant import Grant
 from sidecar.http.search.hybrid import word_query
+from sidecar.http.search.pages import check_page, is_reordered, page_of, read_place
 from sidecar.http.search.query_parts import keys_of
 from sidecar.http.search.query_vector import query_vector
 from sidecar.http.search.ranking import RankedRow, as_found, rerank_rows
@@ -76,6 +77,7 @@ class SearchEndpoint:
         body = await read_json(request, SearchBody, self._limits)
         clock = StageClock()
         check_search(body, self._limits)
+        check_page(body, self._limits)
         search, found, lag_s = await cancel_on_disconnect(
             request, self._search(reads, models, body, Grant(key_of(request)), clock)
         )
@@ -97,8 +99,9 @@ class SearchEndpoint:
                 ranked = await rerank_rows(reranker, body.rerank.text or body.text or "", rows)
         if body.diversity:
             with clock.timed("diversity"):
-                ranked = await diversify(ranked, body.diversity, body.k)
-        return search, ranked[: body.k], lag_s
+                ranked = await diversify(ranked, body.diversity, body.offset + body.k)
+        skipped = body.offset if is_reordered(body) else 0
+        return search, ranked[skipped : skipped + body.k], lag_s
 
     async def _find(
         self, reads: Reads, models: Models, body: SearchBody, watch: SearchedWatch, clock: StageClock
@@ -140,14 +143,19 @@ class SearchEndpoint:
             return [], reads.lag_s if reads.uses_standby else None
         wanted = rows_to_find(body, self._limits.max_search_rows)
         columns = watch.exposed if body.columns is None else body.columns
-        query = NearestQuery(search.embedded.vector, wanted + len(left_out), body.filter, columns, document)
+        skip = 0 if is_reordered(body) or left_out else body.offset
+        wanted -= skip
+        after = read_place(body, search.models.embedding_model.fingerprint)
+        query = NearestQuery(
+            search.embedded.vector, wanted + len(left_out), body.filter, columns, document, skip, after
+        )
 
         async def find(database: Database) -> list[NearestRow]:
             if search.words is not None:
                 found = await find_hybrid(database, watch, query, search.words, self._limits.timeout_s)
             else:
                 found = await find_nearest(database, watch, query, self._limits.timeout_s)
-            rows = [row for row in found if row.key not in left_out][:wanted]
+            rows = page_of(body, [row for row in found if row.key not in left_out], wanted, skip)
             return await add_vectors(database, watch, rows, self._limits.timeout_s) if body.diversity else rows
 
         with clock.timed("database"), self._telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "search"):
@@ -160,6 +168,7 @@ def _words(watch: SearchedWatch, body: SearchBody) -> WordQuery | None:
 
 def rows_to_find(body: SearchBody, max_rows: int) -> int:
     """How many rows the results are chosen from: all of them if they are neither reranked nor diverse."""
+    last = body.offset + body.k
     if body.rerank is not None:
-        return max(body.k, body.rerank.top_k)
-    return candidates_for(body.k, max_rows) if body.diversity else body.k
+        return max(last, body.rerank.top_k)
+    return candidates_for(last, max_rows) if body.diversity else last

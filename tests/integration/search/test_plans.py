@@ -81,11 +81,16 @@ def literal(point: NDArray[np.float32], brackets: str = "[]") -> str:
 def plan(db: Connection, watch_id: int, condition: dict[str, Any], point: NDArray[np.float32]) -> str:
     """The plan of search_exposed's statement, with its parameters known to the planner as there."""
     query = (
-        "select sidecar_internal.search_exposed_statement(w, '{}', %s::jsonb, '{}') from "
+        "select sidecar_internal.search_page_statement(w, '{}', %s::jsonb, '{}', false) from "
         "sidecar_internal.watches w where id = %s"
     )
     statement: str = value(db, query, json.dumps(condition), watch_id)
-    statement = statement.replace("$1", f"'{literal(point, '{}')}'::real[]").replace("$2", "10")
+    statement = (
+        statement.replace("$1", f"'{literal(point, '{}')}'::real[]")
+        .replace("$2", "10")
+        .replace("$3", "0")
+        .replace("$4", "0")
+    )
     lines = run(db, "explain " + statement)
     return "\n".join(line for (line,) in lines)
 

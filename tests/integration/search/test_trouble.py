@@ -20,7 +20,7 @@ from tests.waiting import wait_until_async
 BODY = {"table": "products", "text": "green mug"}
 WAITING = """
     select count(*) from pg_stat_activity
-    where datname = current_database() and wait_event_type = 'Lock' and query like '%search_exposed%'
+    where datname = current_database() and wait_event_type = 'Lock' and query like '%search_page%'
 """
 
 
