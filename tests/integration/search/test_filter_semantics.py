@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
@@ -169,6 +169,8 @@ def db(postgres_server: Server, migrated_template: str) -> Iterator[Connection]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(condition=filters)
+@example(condition={"$not": {"number": {"$gt": 1}}})
+@example(condition={"$not": {"$or": [{"word": {"$prefix": "a"}}, {"tags": {"$any": ["b"]}}]}})
 def test_a_random_filter_finds_the_rows_that_meet_it_in_python(db: Connection, condition: dict[str, Any]) -> None:
     query = "select array_agg((key ->> 'id')::int) from sidecar.search_exposed('things', '{1,0,0,0}', filter => %s)"
     found = value(db, query, Jsonb(condition)) or []
