@@ -38,7 +38,7 @@ async def test_the_blocks_of_the_page_run_in_order(
         await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection,
     ):
         for language, text in blocks:
-            if "reindex" in text:
+            if "reindex" in text or "sidecar recall" in text:
                 await settle(connection)
             for line in filter(str.strip, text.split(";\n") if language == "sql" else text.splitlines()):
                 if language == "sql":

@@ -15,7 +15,9 @@ from sidecar.telemetry.telemetry import Stage, Telemetry
 from sidecar.telemetry.traces import BatchedJob, MicroBatchReport
 from tests.scrape import read
 
-READING = WatchReading("public.items.embedding", 1, 1, 1, 1, 0.5, 1.0, broken=True, paused=True, rows_per_s=3.0)
+READING = WatchReading(
+    "public.items.embedding", 1, 1, 1, 1, 0.5, 1.0, broken=True, paused=True, rows_per_s=3.0, recall=0.9
+)
 
 
 def complete_telemetry() -> Telemetry:
@@ -31,6 +33,7 @@ def complete_telemetry() -> Telemetry:
     telemetry.vectors_committed("public.items.embedding", [0.1], [0.2])
     telemetry.set_listener_connected(connected=True)
     telemetry.sql_query_answered("embedded", 0.02)
+    telemetry.access_denied("rate_limited", "shop")
     telemetry.metrics.watches.set_readings([READING])
     telemetry.metrics.lanes.set_depth("query", waiting=1, reserved=1, running=1, capacity=3)
     telemetry.metrics.device.set_model("model", "fingerprint", 16, {"cuda:0": None})
