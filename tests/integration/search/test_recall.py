@@ -47,23 +47,6 @@ def test_a_wider_search_finds_more_up_to_all(db: Connection, companion: bool) ->
     assert narrow_lowest <= narrow_recall
 
 
-def test_it_agrees_with_a_count_by_hand(db: Connection) -> None:
-    fill(db, companion=False)
-    [(recall,)] = run(db, "select recall from sidecar.recall('items', k => 5, ef_search => array[8], sample => 1000)")
-    run(db, "set hnsw.ef_search = 8")
-    run(db, "set hnsw.iterative_scan = 'strict_order'")
-    hits = 0
-    vectors = run(db, "select e::text from items order by md5(id::text) limit 400")
-    for (vector,) in vectors:
-        run(db, "set enable_indexscan = off")
-        exact = run(db, "select id from items order by e <=> %s::vector limit 6", vector)
-        run(db, "set enable_indexscan = on; set enable_seqscan = off")
-        query = f"select id from items order by e::halfvec({_DIMENSIONS}) <=> %s::halfvec({_DIMENSIONS}) limit 6"
-        hits += len(set(exact[1:]) & set(run(db, query, vector)[1:]))
-        run(db, "reset enable_seqscan")
-    assert recall == pytest.approx(hits / (5 * len(vectors)), abs=0.05)
-
-
 def test_a_filter_counts_only_rows_that_match_it(db: Connection) -> None:
     fill(db, companion=True)
     measure = """sidecar.recall('items', filter => '{"tenant": 3}', ef_search => array[400], sample => 20)"""
