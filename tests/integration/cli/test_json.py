@@ -13,7 +13,7 @@ from tests.integration.cli.test_search import write_title_vectors
 from tests.integration.server.process import Process
 from tests.unit.cli.test_help import COMMANDS
 
-WITHOUT_JSON = {"demo", "serve", "ray"}
+WITHOUT_JSON = {"mcp", "demo", "serve", "ray"}
 NEEDS_A_SIDECAR = {"verify"}
 COMMAND_LINES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "migrate": ((), {"before", "after", "seconds"}),
