@@ -2575,7 +2575,8 @@ CREATE FUNCTION sidecar_internal.filter_column(w sidecar_internal.watches, row_n
     AS $$
 begin
     select c.kind, c.type, c.printed, c.expression into kind, type, printed, expression
-        from sidecar_internal.filter_columns(w, row_name, allowed) c where c.name = column_name;
+        from sidecar_internal.filter_columns(w, row_name, array[column_name], allowed is not null) c
+        where allowed is null or column_name = any (allowed);
     if found and kind is not null then
         return;
     elsif found then
@@ -2591,7 +2592,7 @@ begin
                       sidecar_internal.did_you_mean(column_name, allowed), array_to_string(allowed, ', '));
 end $$;
 
-CREATE FUNCTION sidecar_internal.filter_columns(w sidecar_internal.watches, row_name text, allowed text[]) RETURNS TABLE(name text, kind text, type text, printed text, expression text)
+CREATE FUNCTION sidecar_internal.filter_columns(w sidecar_internal.watches, row_name text, names text[], exposed boolean) RETURNS TABLE(name text, kind text, type text, printed text, expression text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -2610,9 +2611,9 @@ CREATE FUNCTION sidecar_internal.filter_columns(w sidecar_internal.watches, row_
                       when t.oid in (select s.type from scalars s) then 'scalar'
                       when t.oid = 'jsonb'::regtype then 'jsonb'
                       when exists (select from pg_type e join scalars s on s.type = e.oid where e.typarray = t.oid) then 'array'
-                      when allowed is null then 'other' end as kind
+                      when not exposed then 'other' end as kind
           from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
-          where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and (allowed is null or a.attname = any (allowed))) c
+          where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (names)) c
     join pg_type v on v.oid = case c.kind when 'array' then c.element else c.type end join pg_namespace n on n.oid = v.typnamespace;
 $_$;
 
@@ -6466,7 +6467,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.fault_of(w sidecar_internal.watches) FRO
 
 REVOKE ALL ON FUNCTION sidecar_internal.filter_column(w sidecar_internal.watches, row_name text, column_name text, allowed text[], path text, OUT kind text, OUT type text, OUT printed text, OUT expression text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.filter_columns(w sidecar_internal.watches, row_name text, allowed text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.filter_columns(w sidecar_internal.watches, row_name text, names text[], exposed boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.filter_comparison(c record, operator text, wanted text[], paths text[]) FROM PUBLIC;
 

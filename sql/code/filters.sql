@@ -16,13 +16,13 @@ begin
     raise exception '%: %', path, complaint using errcode = raise_filter_fault.sqlstate, column = path, hint = raise_filter_fault.hint;
 end $$;
 
--- The columns of a watched table that a filter may name: `allowed` ones, or all where that is NULL.
---   kind        how they are compared: text, scalar, enum, array, jsonb, or other (equality only, by Postgres' own reading of a literal; none
---               of these is compared where only `allowed` columns are: casts and operators of other types may be functions that
---               their owner made for the purpose, and they would run with the rights of the searching role)
+-- How a filter compares these columns of a watched table; those that it lacks are left out.
+--   kind        text, scalar, enum, array, jsonb, or other (equality only, by Postgres' own reading of a literal). NULL instead of other
+--               if only `exposed` columns may be named: casts and operators of other types may be functions that their owner made
+--               for the purpose, and they would run with the rights of the searching role
 --   type        the type that reads a value: of an array, that of its elements
 --   expression  the column, which must still be of its type; see exactly. Of an enum the label
-create or replace function sidecar_internal.filter_columns(w sidecar_internal.watches, row_name text, allowed text[])
+create or replace function sidecar_internal.filter_columns(w sidecar_internal.watches, row_name text, names text[], exposed boolean)
 returns table (name text, kind text, type text, printed text, expression text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with scalars(type) as (values
@@ -40,9 +40,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                       when t.oid in (select s.type from scalars s) then 'scalar'
                       when t.oid = 'jsonb'::regtype then 'jsonb'
                       when exists (select from pg_type e join scalars s on s.type = e.oid where e.typarray = t.oid) then 'array'
-                      when allowed is null then 'other' end as kind
+                      when not exposed then 'other' end as kind
           from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
-          where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and (allowed is null or a.attname = any (allowed))) c
+          where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (names)) c
     join pg_type v on v.oid = case c.kind when 'array' then c.element else c.type end join pg_namespace n on n.oid = v.typnamespace;
 $$;
 
@@ -52,7 +52,8 @@ create or replace function sidecar_internal.filter_column(
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     select c.kind, c.type, c.printed, c.expression into kind, type, printed, expression
-        from sidecar_internal.filter_columns(w, row_name, allowed) c where c.name = column_name;
+        from sidecar_internal.filter_columns(w, row_name, array[column_name], allowed is not null) c
+        where allowed is null or column_name = any (allowed);
     if found and kind is not null then
         return;
     elsif found then
