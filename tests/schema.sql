@@ -164,7 +164,7 @@ CREATE FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vec
 declare
     former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
-    words tsquery := websearch_to_tsquery(config, coalesce(query_text, ''));
+    words constant tsquery := sidecar_internal.word_query(config, query_text);
 begin
     if k < 0 or candidates < 1 or rrf_constant < 0 then
         raise exception 'k must be 0 or more, candidates 1 or more, rrf_constant 0 or more' using errcode = 'invalid_parameter_value',
@@ -172,9 +172,6 @@ begin
     elsif w.kind <> 'text' and document is null then
         raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
-    end if;
-    if numnode(words) = 0 then
-        words := null;
     end if;
     -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);
@@ -3398,17 +3395,15 @@ declare
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     proposed constant integer := coalesce(candidates, greatest(4 * k, 100));
     configuration regconfig;
-    words tsquery;
 begin
     begin
-        configuration := config::regconfig;
+        select c.oid into configuration from pg_ts_config c where c.oid = config::regconfig;  -- which also reads numbers, of whatever
     exception when others then
+        configuration := null;
+    end;
+    if configuration is null then
         raise exception 'there is no text search configuration %', quote_literal(config) using errcode = 'invalid_parameter_value', column = 'hybrid.config',
             hint = 'For example english, german or simple; one of your own with its schema. psql lists them: \dF';
-    end;
-    words := websearch_to_tsquery(configuration, query_text);
-    if numnode(words) = 0 then
-        words := null;
     end if;
     -- As in search_exposed, but strict_order: the places by distance are counted in the order of the index.
     perform set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', least(greatest(proposed, 100, nullif(current_setting('hnsw.ef_search', true), '')::integer), 1000)::text, true),
@@ -3416,7 +3411,7 @@ begin
     return query execute sidecar_internal.hybrid_exposed_statement(w, sidecar_internal.hybrid_ranking(
             w, sidecar_internal.exposed_document(w, document, configuration),
             sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_columns(w))), shown_columns, shown_document)
-        using query_vector, words, proposed, rrf_constant, vector_weight, text_weight, k;
+        using query_vector, sidecar_internal.word_query(configuration, query_text), proposed, rrf_constant, vector_weight, text_weight, k;
 end $$;
 
 CREATE FUNCTION sidecar_internal.hybrid_exposed_statement(w sidecar_internal.watches, ranking text, columns text[], document text[]) RETURNS text
@@ -5890,6 +5885,13 @@ begin
     return w;
 end $$;
 
+CREATE FUNCTION sidecar_internal.word_query(config regconfig, query_text text) RETURNS tsquery
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select w.query from websearch_to_tsquery(config, regexp_replace(query_text, '-([[:space:]!&|()]*-){7,}', ' ', 'g')) w(query) where numnode(w.query) > 0;
+$$;
+
 CREATE TABLE sidecar_internal.failures (
     watch_id integer NOT NULL,
     key jsonb NOT NULL,
@@ -6814,3 +6816,5 @@ REVOKE ALL ON FUNCTION sidecar_internal.watch_to_end(relation regclass, target t
 REVOKE ALL ON FUNCTION sidecar_internal.watches_meant(relation regclass, target text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.word_query(config regconfig, query_text text) FROM PUBLIC;

@@ -71,17 +71,15 @@ declare
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     proposed constant integer := coalesce(candidates, greatest(4 * k, 100));
     configuration regconfig;
-    words tsquery;
 begin
     begin
-        configuration := config::regconfig;
+        select c.oid into configuration from pg_ts_config c where c.oid = config::regconfig;  -- which also reads numbers, of whatever
     exception when others then
+        configuration := null;
+    end;
+    if configuration is null then
         raise exception 'there is no text search configuration %', quote_literal(config) using errcode = 'invalid_parameter_value', column = 'hybrid.config',
             hint = 'For example english, german or simple; one of your own with its schema. psql lists them: \dF';
-    end;
-    words := websearch_to_tsquery(configuration, query_text);
-    if numnode(words) = 0 then
-        words := null;
     end if;
     -- As in search_exposed, but strict_order: the places by distance are counted in the order of the index.
     perform set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', least(greatest(proposed, 100, nullif(current_setting('hnsw.ef_search', true), '')::integer), 1000)::text, true),
@@ -89,5 +87,5 @@ begin
     return query execute sidecar_internal.hybrid_exposed_statement(w, sidecar_internal.hybrid_ranking(
             w, sidecar_internal.exposed_document(w, document, configuration),
             sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_columns(w))), shown_columns, shown_document)
-        using query_vector, words, proposed, rrf_constant, vector_weight, text_weight, k;
+        using query_vector, sidecar_internal.word_query(configuration, query_text), proposed, rrf_constant, vector_weight, text_weight, k;
 end $$;

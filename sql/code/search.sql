@@ -131,6 +131,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                   sidecar_internal.for_each_key(w.key_columns, null, 'r.k%1$s'));
 $$;
 
+-- A text in the syntax of web search engines as a tsquery; NULL if no words are left of it. A line of dashes is no operator: Postgres would
+-- negate once for each dash, and raises 'tsquery stack too small' from 32 on.
+create or replace function sidecar_internal.word_query(config regconfig, query_text text) returns tsquery
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select w.query from websearch_to_tsquery(config, regexp_replace(query_text, '-([[:space:]!&|()]*-){7,}', ' ', 'g')) w(query) where numnode(w.query) > 0;
+$$;
+
 -- The rows of a watched table that are near a vector, or match a text, best first.
 --   relation, target  the watch; target may be left out where the table has one
 --   query_vector      of a text or a picture, as the sidecar's REST service gives it; NULL: full text only
@@ -148,7 +155,7 @@ language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp set client
 declare
     former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
-    words tsquery := websearch_to_tsquery(config, coalesce(query_text, ''));
+    words constant tsquery := sidecar_internal.word_query(config, query_text);
 begin
     if k < 0 or candidates < 1 or rrf_constant < 0 then
         raise exception 'k must be 0 or more, candidates 1 or more, rrf_constant 0 or more' using errcode = 'invalid_parameter_value',
@@ -156,9 +163,6 @@ begin
     elsif w.kind <> 'text' and document is null then
         raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
-    end if;
-    if numnode(words) = 0 then
-        words := null;
     end if;
     -- Not as a setting of the function, which only a superuser could restore from a dump.
     perform set_config('hnsw.iterative_scan', 'strict_order', true);

@@ -92,6 +92,13 @@ def test_the_text_is_parsed_as_a_web_search_query(items: Connection) -> None:
     assert keys(items, """null, '"nord ship" :* & | !'""") == []
 
 
+@pytest.mark.parametrize("line", ["-" * 40, "- " * 40, "-!(" * 40, "\n" + "-" * 20_000 + "\n", "--------"])
+def test_a_line_of_dashes_negates_nothing(items: Connection, line: str) -> None:
+    for text in (f"a {line} cat", f"{line}cats", f"cats{line}"):
+        found = run(items, "select key->>'id' from sidecar.hybrid_search('items', null, %s)", text)
+        assert [key for (key,) in found] == ["4", "3"]
+
+
 def test_ties_share_their_rank_and_are_ordered_by_key(items: Connection) -> None:
     run(items, "insert into items values (10, 'a cat', 'Nord', 1), (9, 'a cat', 'Nord', 1)")
     run(items, "update items set e = '[0.2,1,0]' where id in (9, 10)")
