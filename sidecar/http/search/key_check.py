@@ -7,12 +7,12 @@ import logging
 from collections.abc import AsyncIterator
 
 from sidecar.api_keys.key import ApiKey
-from sidecar.errors import DatabaseError
+from sidecar.errors import DatabaseError, StatementRejected, WatchChanged
 from sidecar.http.key_ring import KeyRing
 from sidecar.http.search.grant import FilterNotApplicable, Grant, is_watch_of, name_of_key
 from sidecar.postgres.database import Database
 from sidecar.postgres.row_vectors import check_forced_filter
-from sidecar.postgres.search import SearchedWatch, find_watches, list_watched
+from sidecar.postgres.search import SearchDenied, SearchedWatch, find_watches, list_watched
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class KeyCheck:
                     )
             grant = Grant(key)
             for watch in grant.permitted(watches):
-                complaint = await self._misfit(grant, watch)
+                complaint = await self._misfit(key, grant, watch)
                 if complaint is not None:
                     yield complaint
 
@@ -61,8 +61,8 @@ class KeyCheck:
         names = dict.fromkeys(name for name, _ in await list_watched(self._database))
         return [watch for name in names for watch in await find_watches(self._database, name)]
 
-    async def _misfit(self, grant: Grant, watch: SearchedWatch) -> str | None:
-        """Why the filter that the key forces on the watch cannot be applied; None if it can."""
+    async def _misfit(self, key: ApiKey, grant: Grant, watch: SearchedWatch) -> str | None:
+        """Why the key cannot search the watch with the filter that it forces on it; None if it can."""
         if watch.forced is None:
             return None
         try:
@@ -71,4 +71,6 @@ class KeyCheck:
                 await check_forced_filter(self._database, watch, _TIMEOUT_S)
         except FilterNotApplicable as misfit:
             return misfit.complaint
+        except (SearchDenied, WatchChanged, StatementRejected) as error:  # one table's trouble; others are checked
+            return f"{name_of_key(key)} cannot search {watch.table_name}.{watch.target}: {error}"
         return None

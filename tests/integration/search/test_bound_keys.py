@@ -200,6 +200,28 @@ async def test_the_start_and_each_change_of_the_keys_name_those_that_fit_no_watc
     await wait_until_async(partial(said, warnings, gone), gone)
 
 
+async def test_a_table_that_cannot_be_searched_keeps_no_other_from_being_checked(
+    database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(database_url) as db:
+        encoder = make_products(db)
+        run(db, "create table pages (id int primary key, title text, tenant int)")
+        arguments = f"target => 'e', dimensions => {DIMENSIONS}, companion => 'vectors', expose => array['tenant']"
+        run(db, f"select sidecar.watch('pages', 'title', {arguments}); drop table vectors cascade")
+    file = tmp_path / "keys"
+    file.write_text(
+        f'[[keys]]\nkey = "{TENANT}"\nscopes = ["search"]\nfilter = {{ tenant = 7 }}\n'
+        f'[[keys]]\nname = "unreadable"\nkey = "{UNREADABLE}"\nscopes = ["search"]\ntables = ["public.products"]\n'
+        'filter = { tenant = "many" }\n'
+    )
+    async with searching(database_url, encoder, api_keys_file=file):
+        for expected in (
+            "A key without a name cannot search public.pages.e: ",
+            "The key 'unreadable' cannot search public.products.e: ",
+        ):
+            await wait_until_async(partial(said, lambda: caplog.text, expected), expected)
+
+
 async def said(printed: Callable[[], str], words: str) -> bool:
     return words in printed()
 
