@@ -211,7 +211,7 @@ begin
     end if;
     return query execute format('
         select jsonb_build_object(%1$s), l.label, p.probability, c.cosine
-        from (select %2$s, %4$s.l2_normalize(h.%3$I::%4$s.vector) as vector from %5$s h%6$s where h.%3$I is not null%7$s offset 0) n
+        from (select %2$s, %4$s.l2_normalize(sidecar_internal.exactly(null::%8$s, h.%3$I)::%4$s.vector) as vector from %5$s h%6$s where h.%3$I is not null%7$s offset 0) n
         cross join (select x.label, %4$s.l2_normalize(x.vector::%4$s.vector) as vector, x.scale, x.bias from sidecar_internal.labels x
                     where x.watch_id = $1 offset 0) l
         cross join lateral (select -(n.vector operator(%4$s.<#>) l.vector) as cosine) c
@@ -221,7 +221,8 @@ begin
         case when only_key is not null then format(' join %s on %s', sidecar_internal.typed_key(w, '$2'),
             sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s = r.k%1$s', ' and ')) else '' end,
         case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
-            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end)
+            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end,
+        sidecar_internal.stored_type(w))
         using w.id, case when only_key is not null then sidecar_internal.numbered_key(w, only_key) end, is_pair, at_least;
 end $_$;
 
@@ -431,7 +432,7 @@ declare
     row_name constant text := case when w.companion is null then 'h' else 't' end;
     condition constant text := sidecar_internal.filter_condition(w, filter, row_name);
     nearest_to text := query_vector;
-    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case when compared.is_cast then '::' || type else '' end, ext, type);
+    measure text := format('sidecar_internal.exactly(null::%s, h.%I)%s operator(%s.<=>) $1::%s', sidecar_internal.stored_type(w), w.target, case when compared.is_cast then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
         raise exception 'k is %', coalesce(search.k::text, 'NULL')
@@ -4075,7 +4076,7 @@ declare
     compared constant record := sidecar_internal.compared_type(w);
     stored constant text := format('%s.%s(%s)', ext, w.storage, w.dimensions);
     type constant text := case when through_index then format('%s.%s(%s)', ext, compared.name, w.dimensions) else stored end;
-    vector constant text := format(case when w.companion is null then 't.%I' else 'h.%I' end, w.target);
+    vector constant text := format('sidecar_internal.exactly(null::%s, %s.%I)', sidecar_internal.stored_type(w), case when w.companion is null then 't' else 'h' end, w.target);
     tables constant text := case
         when w.companion is null then w.relation || ' t'
         when condition = '' then w.companion || ' h'
@@ -4945,8 +4946,9 @@ declare
     rows constant bigint := greatest((sidecar_internal.count_rows(vector_table, false)).n, 1);
 begin
     -- Twice as many are drawn as are wanted, since some rows have no vector; small tables are drawn whole.
-    return query execute format('select x.v from (select h.%I::text as v from %s h tablesample bernoulli (%s) where h.%1$I is not null) x
-                                 order by random() limit $1', w.target, vector_table, least(100, 200.0 * greatest(sample, 100) / rows)) using sample;
+    return query execute format('select x.v from (select sidecar_internal.exactly(null::%s, h.%I)::text as v from %s h tablesample bernoulli (%s)
+                                                  where h.%2$I is not null) x order by random() limit $1',
+        sidecar_internal.stored_type(w), w.target, vector_table, least(100, 200.0 * greatest(sample, 100) / rows)) using sample;
 end $_$;
 
 CREATE FUNCTION sidecar_internal.save_watch(wanted sidecar_internal.watches, former sidecar_internal.watches) RETURNS sidecar_internal.watches

@@ -82,7 +82,7 @@ begin
     end if;
     return query execute format('
         select jsonb_build_object(%1$s), l.label, p.probability, c.cosine
-        from (select %2$s, %4$s.l2_normalize(h.%3$I::%4$s.vector) as vector from %5$s h%6$s where h.%3$I is not null%7$s offset 0) n
+        from (select %2$s, %4$s.l2_normalize(sidecar_internal.exactly(null::%8$s, h.%3$I)::%4$s.vector) as vector from %5$s h%6$s where h.%3$I is not null%7$s offset 0) n
         cross join (select x.label, %4$s.l2_normalize(x.vector::%4$s.vector) as vector, x.scale, x.bias from sidecar_internal.labels x
                     where x.watch_id = $1 offset 0) l
         cross join lateral (select -(n.vector operator(%4$s.<#>) l.vector) as cosine) c
@@ -92,7 +92,8 @@ begin
         case when only_key is not null then format(' join %s on %s', sidecar_internal.typed_key(w, '$2'),
             sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s = r.k%1$s', ' and ')) else '' end,
         case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
-            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end)
+            sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end,
+        sidecar_internal.stored_type(w))
         using w.id, case when only_key is not null then sidecar_internal.numbered_key(w, only_key) end, is_pair, at_least;
 end $$;
 comment on function sidecar.labels is

@@ -8,8 +8,9 @@ declare
     rows constant bigint := greatest((sidecar_internal.count_rows(vector_table, false)).n, 1);
 begin
     -- Twice as many are drawn as are wanted, since some rows have no vector; small tables are drawn whole.
-    return query execute format('select x.v from (select h.%I::text as v from %s h tablesample bernoulli (%s) where h.%1$I is not null) x
-                                 order by random() limit $1', w.target, vector_table, least(100, 200.0 * greatest(sample, 100) / rows)) using sample;
+    return query execute format('select x.v from (select sidecar_internal.exactly(null::%s, h.%I)::text as v from %s h tablesample bernoulli (%s)
+                                                  where h.%2$I is not null) x order by random() limit $1',
+        sidecar_internal.stored_type(w), w.target, vector_table, least(100, 200.0 * greatest(sample, 100) / rows)) using sample;
 end $$;
 
 -- The distances of the k rows that a search finds, nearest first: exactly, or in the order of the index, which may round vectors.
@@ -21,7 +22,7 @@ declare
     compared constant record := sidecar_internal.compared_type(w);
     stored constant text := format('%s.%s(%s)', ext, w.storage, w.dimensions);
     type constant text := case when through_index then format('%s.%s(%s)', ext, compared.name, w.dimensions) else stored end;
-    vector constant text := format(case when w.companion is null then 't.%I' else 'h.%I' end, w.target);
+    vector constant text := format('sidecar_internal.exactly(null::%s, %s.%I)', sidecar_internal.stored_type(w), case when w.companion is null then 't' else 'h' end, w.target);
     tables constant text := case
         when w.companion is null then w.relation || ' t'
         when condition = '' then w.companion || ' h'

@@ -17,7 +17,7 @@ declare
     row_name constant text := case when w.companion is null then 'h' else 't' end;
     condition constant text := sidecar_internal.filter_condition(w, filter, row_name);
     nearest_to text := query_vector;
-    measure text := format('h.%I%s operator(%s.<=>) $1::%s', w.target, case when compared.is_cast then '::' || type else '' end, ext, type);
+    measure text := format('sidecar_internal.exactly(null::%s, h.%I)%s operator(%s.<=>) $1::%s', sidecar_internal.stored_type(w), w.target, case when compared.is_cast then '::' || type else '' end, ext, type);
 begin
     if search.k is null or search.k < 1 then
         raise exception 'k is %', coalesce(search.k::text, 'NULL')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -291,4 +292,44 @@ async def test_replacing_a_column_by_one_of_another_type_under_a_running_sidecar
     finally:
         encoder.open()
     assert table.watch_id == 1
+    assert await other_callers(stage, owner) == []
+
+
+FORGED_VECTOR = "create type forged as (x text);" + "".join(
+    # Not inlined: the planner evaluates constant parts of an index's expressions, whoever searches the table.
+    f"""
+    create function to_{name}(shop.forged) returns {target} language plpgsql immutable as
+        $f$ begin perform shop.note('{target}'); return null; end $f$;
+    create cast (shop.forged as {target}) with function to_{name}(shop.forged) as implicit;
+    """
+    for name, target in enumerate(("text", "public.vector", "public.halfvec"))
+)
+
+
+async def test_vectors_of_a_forged_type_are_not_cast_by_searches_and_measurements(
+    stage: Stage, owner: Connection, admin: Connection
+) -> None:
+    """Even with an index that looks like the sidecar's, on an expression that calls the forged cast."""
+    await run_all(owner, AUDIT + FORGED_VECTOR)
+    await run(owner, "create table items (id bigint primary key, photo bytea, w text)")
+    await watch(owner, ["shop", "items"], ["photo"])
+    await run_all(
+        owner,
+        f"""
+        {SWAPS["target"]};
+        insert into items (id, photo, embedding) values (1, 'x', row('x')), (2, 'x', row('y'));
+        create index on items using hnsw ((embedding::public.halfvec(16)) public.halfvec_cosine_ops);
+        """,
+    )
+    await run(admin, "select sidecar.set_labels('shop.items', array['a'])")
+    await run(admin, "update sidecar_internal.labels set fingerprint = 'f', vector = array_fill(0.5::real, array[16])")
+    await run(admin, "update sidecar_internal.watches set fingerprint = 'f'")
+    for statement in (
+        "select * from sidecar.recall('shop.items')",
+        "select * from sidecar.recall('shop.items', filter => '{\"id\": {\"$gt\": 0}}')",
+        "select * from sidecar.labels('shop.items')",
+    ):
+        with suppress(psycopg.Error):
+            await run(admin, statement)
+    await read_all(admin, "'1'")
     assert await other_callers(stage, owner) == []
