@@ -31,10 +31,11 @@ class KeyRing:
         self._fixed = parse_variable(variable.get_secret_value()) if variable is not None else []
         self._file = file
         self._content = b""
+        self._seen = b""  # when the file was last read
         self._problem: str | None = None
         self._keys: tuple[ApiKey, ...] = tuple(self._fixed)
         if file is not None:
-            self._content = _read(file)
+            self._content = self._seen = _read(file)
             self._use(self._content)
         hide_in_logs(key.secret for key in self._keys)
 
@@ -60,12 +61,19 @@ class KeyRing:
         """Reloads the file every half second, until cancelled."""
         while self._file is not None:
             await asyncio.sleep(_RELOAD_INTERVAL_S)
-            await asyncio.to_thread(self._reload, self._file)
+            await asyncio.to_thread(self.reload, self._file)
         await asyncio.Event().wait()
 
-    def _reload(self, file: Path) -> None:
+    def reload(self, file: Path) -> None:
+        """Puts the file's content in force if it is new, and what it was at the reload before.
+
+        Half of a file that is being written may be valid: a key without the filter that comes next.
+        """
         try:
-            content = _read(file)
+            content, before = _read(file), self._seen
+            self._seen = content
+            if content not in {self._content, before}:
+                return
             if content != self._content:
                 self._use(content)
                 self._content = content
