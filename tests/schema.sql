@@ -2517,10 +2517,10 @@ begin
                 case when wrong.is_tsvector then 'is a tsvector, which is searched alone' else 'is no exposed text' end
             using errcode = 'wrong_object_type', column = 'hybrid.columns', hint = 'Name exposed text columns, or one exposed tsvector column.';
     end if;
-    return (select case when bool_and(a.atttypid = 'tsvector'::regtype) then string_agg(f.expression, '' order by c.n)
+    return (select case when bool_and(b.type = 'tsvector'::regtype) then string_agg(f.expression, '' order by c.n)
                    else format('to_tsvector(%L::regconfig, %s)', config, string_agg(format('coalesce(%s, '''')', f.expression), ' || '' '' || ' order by c.n)) end
             from unnest(columns) with ordinality c(name, n) join pg_attribute a on a.attrelid = w.relation and a.attname = c.name
-            cross join lateral (select sidecar_internal.found_column(w.relation, 't', c.name) as expression) f);
+            cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b cross join lateral (select sidecar_internal.found_column(w.relation, 't', c.name) as expression) f);
 end $$;
 
 CREATE FUNCTION sidecar_internal.failure_key(key jsonb) RETURNS jsonb

@@ -107,11 +107,13 @@ async def photos(database_url: str, db: Connection) -> AsyncIterator[httpx.Async
     run(
         db,
         f"""
-        create table photos (id int primary key, photo bytea, caption varchar(80), secret text,
+        create domain words as tsvector;
+        create table photos (id int primary key, photo bytea, caption varchar(80), secret text, named words,
                              words tsvector generated always as (to_tsvector('simple', caption)) stored);
         select sidecar.watch('photos', 'photo', 'e', dimensions => {DIMENSIONS}, companion => 'photo_vectors',
-                             expose => array['caption', 'words']);
-        insert into photos values (1, 'x', 'a cat', 'tin'), (2, 'x', 'two cats', 'tin'), (3, 'x', null, 'tin');
+                             expose => array['caption', 'words', 'named']);
+        insert into photos values (1, 'x', 'a cat', 'tin', null), (2, 'x', 'two cats', 'tin', null),
+                                  (3, 'x', null, 'tin', 'cats');
         """,
     )
     claim_space(db, encoder)
@@ -128,6 +130,8 @@ async def test_pictures_are_searched_with_their_captions_or_a_tsvector(photos: h
     words = await search(photos, table="photos", text="cats", hybrid={"columns": ["words"], "config": "simple"})
     assert {r["key"]["id"]: r["text_rank"] for r in words["results"]} == {1: None, 2: 1, 3: None}
     assert all(r["distance"] is not None for r in words["results"])
+    named = await search(photos, table="photos", text="cats", hybrid={"columns": ["named"], "config": "simple"})
+    assert {r["key"]["id"]: r["text_rank"] for r in named["results"]} == {1: None, 2: None, 3: 1}
 
 
 REFUSED: list[tuple[dict[str, Any], int, str, str, str]] = [
