@@ -1223,11 +1223,11 @@ CREATE FUNCTION sidecar_internal.check_filter_values(type text, wanted text[], p
 declare
     fault record;
 begin
-    if pg_input_is_valid(wanted::text, type || '[]') then
+    if (sidecar_internal.input_error(wanted::text, type || '[]')).message is null then
         return;
     end if;
     select v.n, e.message, e.sql_error_code into fault from unnest(wanted) with ordinality v(value, n)
-        cross join lateral pg_input_error_info(v.value, type) e where v.value is not null and e.message is not null order by v.n limit 1;
+        cross join lateral sidecar_internal.input_error(v.value, type) e where v.value is not null and e.message is not null order by v.n limit 1;
     perform sidecar_internal.raise_filter_fault(paths[fault.n], fault.message, fault.sql_error_code);
 end $$;
 
@@ -2704,8 +2704,8 @@ begin
                       from unnest(present) with ordinality v(value, n) having count(*) > 0);
     elsif c.kind = 'array' then
         for i in 1 .. cardinality(present) loop
-            if not pg_input_is_valid(present[i], array_type) then
-                perform sidecar_internal.raise_filter_fault(paths[i], (select e.message from pg_input_error_info(present[i], array_type) e), '22P02',
+            if (sidecar_internal.input_error(present[i], array_type)).message is not null then
+                perform sidecar_internal.raise_filter_fault(paths[i], (sidecar_internal.input_error(present[i], array_type)).message, '22P02',
                     'Ask an array what it holds: {"$contains": ["a"]} for all of a list, {"$any": ["a", "b"]} for at least one.');
             end if;
         end loop;
@@ -3632,6 +3632,28 @@ CREATE FUNCTION sidecar_internal.inherits(relation regclass) RETURNS boolean
     select exists (select from pg_inherits i join pg_class p on p.oid = i.inhparent
                    where p.relkind = 'r' and inherits.relation in (i.inhparent, i.inhrelid));
 $$;
+
+CREATE FUNCTION sidecar_internal.input_error(value text, type text, OUT message text, OUT sql_error_code text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if current_setting('server_version_num')::integer >= 160000 then
+        select e.message, e.sql_error_code into message, sql_error_code from pg_input_error_info(value, type) e;
+    else
+        select e.message, e.sql_error_code into message, sql_error_code from sidecar_internal.input_error_of_cast(value, type) e;
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.input_error_of_cast(value text, type text, OUT message text, OUT sql_error_code text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    execute format('select %L::%s', value, type);
+exception when others then
+    get stacked diagnostics message = message_text, sql_error_code = returned_sqlstate;
+end $$;
 
 CREATE FUNCTION sidecar_internal.install_watch(w sidecar_internal.watches) RETURNS void
     LANGUAGE plpgsql
@@ -6572,6 +6594,10 @@ REVOKE ALL ON FUNCTION sidecar_internal.index_steps(w sidecar_internal.watches) 
 REVOKE ALL ON FUNCTION sidecar_internal.index_trouble(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.inherits(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.input_error(value text, type text, OUT message text, OUT sql_error_code text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.input_error_of_cast(value text, type text, OUT message text, OUT sql_error_code text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.install_watch(w sidecar_internal.watches) FROM PUBLIC;
 

@@ -69,17 +69,37 @@ begin
                       sidecar_internal.did_you_mean(column_name, allowed), array_to_string(allowed, ', '));
 end $$;
 
+-- What the type says of a text that it cannot read; nulls if it can.
+create or replace function sidecar_internal.input_error(value text, type text, out message text, out sql_error_code text)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if current_setting('server_version_num')::integer >= 160000 then
+        select e.message, e.sql_error_code into message, sql_error_code from pg_input_error_info(value, type) e;
+    else
+        select e.message, e.sql_error_code into message, sql_error_code from sidecar_internal.input_error_of_cast(value, type) e;
+    end if;
+end $$;
+
+-- The same on Postgres 15, which has no pg_input_error_info.
+create or replace function sidecar_internal.input_error_of_cast(value text, type text, out message text, out sql_error_code text)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    execute format('select %L::%s', value, type);
+exception when others then
+    get stacked diagnostics message = message_text, sql_error_code = returned_sqlstate;
+end $$;
+
 -- Raises for the first of these values that the type cannot read. `paths` are theirs.
 create or replace function sidecar_internal.check_filter_values(type text, wanted text[], paths text[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     fault record;
 begin
-    if pg_input_is_valid(wanted::text, type || '[]') then
+    if (sidecar_internal.input_error(wanted::text, type || '[]')).message is null then
         return;
     end if;
     select v.n, e.message, e.sql_error_code into fault from unnest(wanted) with ordinality v(value, n)
-        cross join lateral pg_input_error_info(v.value, type) e where v.value is not null and e.message is not null order by v.n limit 1;
+        cross join lateral sidecar_internal.input_error(v.value, type) e where v.value is not null and e.message is not null order by v.n limit 1;
     perform sidecar_internal.raise_filter_fault(paths[fault.n], fault.message, fault.sql_error_code);
 end $$;
 
@@ -157,8 +177,8 @@ begin
                       from unnest(present) with ordinality v(value, n) having count(*) > 0);
     elsif c.kind = 'array' then
         for i in 1 .. cardinality(present) loop
-            if not pg_input_is_valid(present[i], array_type) then
-                perform sidecar_internal.raise_filter_fault(paths[i], (select e.message from pg_input_error_info(present[i], array_type) e), '22P02',
+            if (sidecar_internal.input_error(present[i], array_type)).message is not null then
+                perform sidecar_internal.raise_filter_fault(paths[i], (sidecar_internal.input_error(present[i], array_type)).message, '22P02',
                     'Ask an array what it holds: {"$contains": ["a"]} for all of a list, {"$any": ["a", "b"]} for at least one.');
             end if;
         end loop;

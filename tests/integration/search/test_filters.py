@@ -236,3 +236,36 @@ def test_a_users_index_serves_the_filter(
         plan = "\n".join(line for (line,) in run(db, f"explain select id from goods t where true{clause}"))
     assert "its_index" in plan, plan
     assert any(conditions in line for line in plan.splitlines() if "Index Cond" in line), plan
+
+
+@pytest.mark.parametrize(
+    ("text", "type_name"),
+    [
+        ("7", "pg_catalog.int4"),
+        ("seven", "pg_catalog.int4"),
+        ("7.0", "pg_catalog.int4"),
+        ("99999", "pg_catalog.int2"),
+        ("2026-13-01", "pg_catalog.date"),
+        ("2026-11-23", "pg_catalog.date"),
+        ("{1,x}", "pg_catalog.int4[]"),
+        ("new", "pg_catalog.text[]"),
+        ("o'clock; select 1", "pg_catalog.uuid"),
+    ],
+)
+def test_postgres_15_refuses_the_same_values_with_the_same_words(db: Connection, text: str, type_name: str) -> None:
+    call = "select message || '|' || sql_error_code from {}(%s, %s)"
+    by_cast = value(db, call.format("sidecar_internal.input_error_of_cast"), text, type_name)
+    assert by_cast == value(db, call.format("pg_catalog.pg_input_error_info"), text, type_name)
+
+
+def test_no_function_needs_one_that_postgres_15_lacks(db: Connection) -> None:
+    lacking = (
+        "pg_input_is_valid",
+        "pg_input_error_info",
+        "any_value",
+        "random_normal",
+        "array_shuffle",
+        "array_sample",
+    )
+    ours = "select array_agg(proname::text) from pg_proc where pronamespace::regnamespace::text ~ '^sidecar'"
+    assert value(db, f"{ours} and prosrc ~ %s", rf"\m({'|'.join(lacking)})\M") == ["input_error"]
