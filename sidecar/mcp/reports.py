@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, TypeAlias
@@ -11,7 +10,8 @@ from typing import Any, TypeAlias
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import SecretStr, TypeAdapter
 
-from sidecar.errors import DatabaseError
+from sidecar.errors import DatabaseError, StatementRejected
+from sidecar.mcp.exact_json import read_json
 from sidecar.operations.operations import Operations, open_operations
 from sidecar.postgres.status import Failure, FailuresByReason, WatchStatus
 
@@ -37,6 +37,8 @@ class Reports:
     async def _read(self, report: _Report) -> dict[str, Any]:
         try:
             return await asyncio.to_thread(self._read_blocking, report)
+        except StatementRejected as error:
+            raise ToolError(f"{error}. {error.hint or ''}".rstrip()) from error
         except DatabaseError as error:
             raise ToolError(str(error)) from error
 
@@ -55,7 +57,7 @@ def _failures(operations: Operations, table: str | None, target: str | None, lim
 
 
 def _as_object(failure: Failure) -> dict[str, Any]:
-    return {**asdict(failure), "key": json.loads(failure.key), "at": failure.at.isoformat()}
+    return {**asdict(failure), "key": read_json(failure.key), "at": failure.at.isoformat()}
 
 
 def _explanation(operations: Operations, table: str, target: str | None) -> dict[str, Any]:

@@ -8,7 +8,10 @@ from typing import Any
 import httpx2
 from mcp.server.mcpserver.exceptions import ToolError
 
+from sidecar.mcp.exact_json import read_json
+
 _TIMEOUT_S = 90.0
+_HIGHEST_PORT = 65535
 _ADVICE = {
     "missing_key": "The user has to set a key: SIDECAR_API_KEY, or over HTTP the Authorization header.",
     "invalid_key": "The user has to set a key that the service knows.",
@@ -44,7 +47,7 @@ class Service:
     ) -> dict[str, Any]:
         response = await self._send(method, path, key, body)
         try:
-            answer: dict[str, Any] = response.json()
+            answer: dict[str, Any] = read_json(response.text)
             if response.status_code == 200:
                 return answer
             code, message = answer["error"]["code"], answer["error"]["message"]
@@ -55,14 +58,28 @@ class Service:
     async def _send(
         self, method: str, path: str, key: str | None, body: Mapping[str, object] | None
     ) -> httpx2.Response:
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         try:
-            return await self._client.request(method, self._url + path, headers=headers, json=body)
+            return await self._client.send(self._request_of(method, path, key, body))
         except httpx2.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise ToolError(
                 f"The service does not answer at {self._url}: {reason}. Is `sidecar serve` running?"
             ) from error
+
+    def _request_of(self, method: str, path: str, key: str | None, body: Mapping[str, object] | None) -> httpx2.Request:
+        if key is not None and not key.isascii():
+            raise ToolError(f"The key has characters that no key has. {_ADVICE['invalid_key']}")
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        wrong_address = f"The user has to correct SIDECAR_URL, which is {self._url!r}"
+        try:
+            request = self._client.build_request(method, self._url + path, headers=headers, json=body)
+        except httpx2.InvalidURL as error:
+            raise ToolError(f"{wrong_address}: {error}.") from error
+        except ValueError as error:
+            raise ToolError("NaN and Infinity are no numbers in JSON. Send them as strings.") from error
+        if (request.url.port or 0) > _HIGHEST_PORT:
+            raise ToolError(f"{wrong_address}: there is no port {request.url.port}.")
+        return request
 
 
 def _explain(code: str, message: str, retry_after: str | None) -> str:

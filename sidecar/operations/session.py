@@ -32,6 +32,7 @@ Warn: TypeAlias = Callable[[str, str | None], None]
 """Receives a warning of the server and its hint."""
 
 OLDEST_SERVER = 15
+_NOT_IN_REPERTOIRE = "22021"  # character_not_in_repertoire
 _UNKNOWN_TABLE = {"42P01", "42602", "3F000"}  # undefined_table, invalid_name, invalid_schema_name
 _SQL = read_statements("sidecar.operations", "installation.sql")
 _TABLE = re.compile(r"(?:permission denied for|must be owner of) table (\S+)")
@@ -181,6 +182,8 @@ def translate_psycopg_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
+        if error.sqlstate is None and isinstance(error, psycopg.DataError):  # psycopg's own, of a text with NUL
+            raise StatementRejected(str(error), _NOT_IN_REPERTOIRE) from error
         if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
             raise DatabaseUnavailable(f"the connection was lost: {redact(str(error)).strip()}") from error
         hint = error.diag.message_hint

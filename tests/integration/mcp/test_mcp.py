@@ -18,7 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from pydantic import SecretStr
 
 from tests.integration.http.live_server import live_server
-from tests.integration.search.shop import TITLES, connect, make_encoder, make_products
+from tests.integration.search.shop import TITLES, connect, fill_in, make_encoder, make_products
 from tests.integration.sql.session import run
 from tests.ports import find_free_port
 from tests.waiting import wait_until_async
@@ -210,3 +210,72 @@ async def test_over_http_pages_of_other_sites_are_refused(service_url: str) -> N
         page = await client.post(url, **asked, headers={**accept, "Origin": "https://evil.example"})
         rebound = await client.post(url, **asked, headers={**accept, "Host": "evil.example"})
         assert (page.status_code, rebound.status_code) == (403, 421)
+
+
+async def test_an_argument_that_a_tool_lacks_is_refused(service_url: str, database_url: str) -> None:
+    async with over_stdio(service_url, database_url, ALL) as client:
+        for tool in (await client.list_tools()).tools:
+            assert tool.input_schema["additionalProperties"] is False
+        misspelt = await refusal(client, "search", table="products", text="mug", filters={"tenant": 8})
+        assert "`search` has no argument `filters`; it takes table, text," in misspelt
+        assert "Did you mean `filter`?" in misspelt
+        assert "`status` has no argument `table`; it takes none." in await refusal(client, "status", table="products")
+
+
+async def test_wrong_arguments_are_described_in_the_words_of_rest(service_url: str, database_url: str) -> None:
+    async with over_stdio(service_url, database_url, ALL) as client:
+        for arguments, reason in (
+            ({"k": 1000}, "`k` must be at most 100, not 1000."),
+            ({"filter": []}, "`filter` must be an object, not a list."),
+            ({"columns": "title"}, "`columns` must be a list, not a string."),
+            ({"table": 1}, "`table` must be a string, not a number."),
+            (
+                {"similar_to": [3], "text": ""},
+                "`similar_to` must be a string or a boolean or an integer or a number or",
+            ),
+            ({"similar_to": 77, "text": ""}, '`similar_to`: public.products has no row {"id":77}.'),
+        ):
+            assert reason in await refusal(client, "search", **{"table": "products", "text": "mug", **arguments})
+        assert "The call of `embed` has no field `text`." in await refusal(client, "embed")
+        assert "Did you mean products?" in await refusal(client, "explain", table="product")
+        assert "connection" not in await refusal(client, "explain", table="a\0")
+
+
+async def test_a_text_that_is_json_is_searched_for_as_it_is(service_url: str) -> None:
+    async with over_stdio(service_url, "", ALL) as client:
+        for text in ("null", "[1]", '{"a": 1}', "true"):
+            assert len((await call(client, "search", table="products", text=text, target=None))["rows"]) == 6
+
+
+async def test_a_key_that_a_search_shows_finds_its_row(service_url: str, database_url: str) -> None:
+    with connect(database_url) as db:
+        run(db, "create table coins (id numeric primary key, title text)")
+        run(db, "insert into coins values (0.5, 'a'), (12345678901234567890.125, 'b')")
+        run(db, "select sidecar.watch('coins', 'title', target => 'e', dimensions => 16)")
+        fill_in(db, make_encoder(), "coins", "title", "e")
+    async with over_stdio(service_url, "", ALL) as client:
+        keys = [row["key"]["id"] for row in (await call(client, "search", table="coins", text="a"))["rows"]]
+        assert sorted(map(str, keys)) == ["0.5", "12345678901234567890.125"]
+        for key in keys:
+            (other,) = (await call(client, "search", table="coins", similar_to=key))["rows"]
+            assert other["key"]["id"] != key
+
+
+async def test_what_cannot_be_sent_to_the_service_is_explained(service_url: str) -> None:
+    for address in ("http://[::1", "http://127.0.0.1:99999"):
+        async with over_stdio(address, "", ALL) as client:
+            assert "has to correct SIDECAR_URL" in await refusal(client, "status")
+    request = '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "search", "arguments": %s}}'
+    headers = {b"Accept": b"application/json", b"Content-Type": b"application/json"}
+    async with http_server([], environment(service_url)) as url, httpx.AsyncClient() as client:
+        for key, arguments, reason in (
+            ("4f0c…", '{"table": "products", "text": "mug"}', "The key has characters that no key has."),
+            (
+                ALL,
+                '{"table": "products", "text": "mug", "filter": {"price": 1e999}}',
+                "NaN and Infinity are no numbers",
+            ),
+        ):
+            sent = {**headers, b"Authorization": f"Bearer {key}".encode()}
+            answer = await client.post(url, content=request % arguments, headers=sent)
+            assert reason in answer.json()["result"]["content"][0]["text"]
