@@ -2570,7 +2570,7 @@ end $$;
 CREATE FUNCTION sidecar_internal.filter_column(w sidecar_internal.watches, row_name text, column_name text, allowed text[], path text, OUT kind text, OUT type text, OUT printed text, OUT expression text) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 begin
     select c.kind, c.type, c.printed, c.expression into kind, type, printed, expression
         from sidecar_internal.filter_columns(w, row_name, array[column_name], allowed is not null) c
@@ -2580,6 +2580,9 @@ begin
     elsif found then
         raise exception 'column % has a type that a filter cannot compare', quote_literal(column_name)
             using errcode = 'wrong_object_type', column = path, hint = 'Built-in scalar types, enums, arrays of built-in types and jsonb can be compared.';
+    elsif starts_with(column_name, '$') then
+        perform sidecar_internal.raise_filter_fault(path, 'there is no such operator around columns', '22023',
+            'Only $and, $or and $not; others stand in a column: {"price": {"$gte": 10}}.');
     elsif allowed is null then
         raise exception 'table % has no column % to filter by', w.relation, quote_literal(column_name)
             using errcode = 'undefined_column', column = path,
@@ -2588,7 +2591,7 @@ begin
     raise exception 'column % is not exposed by the watch', quote_literal(column_name) using errcode = 'undefined_column', column = path,
         hint = format('%sIts columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
                       sidecar_internal.did_you_mean(column_name, allowed), array_to_string(allowed, ', '));
-end $$;
+end $_$;
 
 CREATE FUNCTION sidecar_internal.filter_columns(w sidecar_internal.watches, row_name text, names text[], exposed boolean) RETURNS TABLE(name text, kind text, type text, printed text, expression text)
     LANGUAGE sql STABLE

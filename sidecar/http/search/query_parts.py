@@ -98,6 +98,9 @@ def _key_object(
         if isinstance(value, float) and abs(value) > _MAX_EXACT:
             message = f"`{param}` is a number that JSON does not carry exactly. Send it as a string."
             raise InputError("wrong_key", message, param)
+        if isinstance(value, str) and "\0" in value:
+            message = f"`{param}` contains the character NUL (U+0000), which no key in Postgres has."
+            raise InputError("wrong_key", message, param)
         if isinstance(value, str) and len(value) > _MAX_KEY_CHARS:
             message = f"`{param}` has {len(value)} characters; at most {_MAX_KEY_CHARS} are compared."
             raise InputError("wrong_key", message, param)

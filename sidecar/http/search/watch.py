@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sidecar.errors import InputError
 from sidecar.http.models import ModelInfo
 from sidecar.http.search.bodies import SearchBody
-from sidecar.http.search.filters import check_filter
+from sidecar.http.search.filters import FilteredColumn, check_filter
 from sidecar.http.search.grant import Grant
 from sidecar.postgres.database import Database
 from sidecar.postgres.search import SearchedWatch, find_watches, list_watched
@@ -76,7 +76,8 @@ def check_model(watch: SearchedWatch, model: ModelInfo) -> None:
 def check_columns(watch: SearchedWatch, body: SearchBody) -> None:
     """Checks the columns that the search returns and filters by.
 
-    Raises InputError: `column_not_exposed`, `column_gone`, `duplicate_column`, `column_not_comparable`.
+    Raises InputError: `column_not_exposed`, `column_gone`, `duplicate_column`, `column_not_comparable`,
+    `invalid_filter`.
     """
     named: set[str] = set()
     for index, name in enumerate(body.columns or []):
@@ -85,6 +86,7 @@ def check_columns(watch: SearchedWatch, body: SearchBody) -> None:
             raise InputError("duplicate_column", f"`columns[{index}]` names {name!r} again.", f"columns[{index}]")
         named.add(name)
     for column in check_filter(body.filter):
+        _check_no_operator(watch, column)
         _check_exposed(watch, column.name, column.path)
         if column.name not in watch.comparable:
             message = f"`{column.path}`: column {column.name!r} has a type that a filter cannot compare."
@@ -138,6 +140,15 @@ def warnings_of(watch: SearchedWatch) -> list[str]:
     if watch.gone:
         warnings.append(f"Exposed columns that no longer exist: {', '.join(watch.gone)}.")
     return warnings
+
+
+def _check_no_operator(watch: SearchedWatch, column: FilteredColumn) -> None:
+    if column.name.startswith("$") and column.name not in (*watch.key_columns, *watch.exposed, *watch.gone):
+        message = (
+            f"`{column.path[:200]}`: there is no such operator around columns, only $and, $or and $not. Others stand "
+            'in a column: {"price": {"$gte": 10}}.'
+        )
+        raise InputError("invalid_filter", message, column.path)
 
 
 def _check_exposed(watch: SearchedWatch, name: str, param: str) -> None:

@@ -127,7 +127,7 @@ IMPOSSIBLE: list[tuple[list[Any], str, str, str]] = [
     ([{"key": 1}, {"key": "x"}], "wrong_key", "`query[1].key`: invalid input syntax for type bigint", "query[1].key"),
     ([{"key": {"title": "a"}}], "wrong_key", "`query[0].key` names 'title'; the key columns are id.", "query[0].key"),
     ([{"key": 1e300}], "wrong_key", "`query[0].key` is a number that JSON does not carry exactly", "query[0].key"),
-    ([{"key": "a\0"}], "wrong_key", "`query[0].key`: ", "query[0].key"),
+    ([{"key": "a\0"}], "wrong_key", "`query[0].key` contains the character NUL (U+0000)", "query[0].key"),
     ([{"key": 7}], "row_without_vector", '`query[0].key`: the row {"id":7} of public.products has no', "query[0].key"),
     ([{"text": "a", "weight": 0}], "no_direction", "`query` has no direction", "query"),
     ([{"text": "a"}, {"text": "a", "weight": -1}], "no_direction", "`query` has no direction", "query"),

@@ -33,6 +33,7 @@ REFUSED: list[tuple[dict[str, Any], int, str, str, str | None]] = [
     ({"text": None, "image": "data:image/png;base64,AAAA"}, 422, "not_a_picture", "`image`", "image"),
     ({"filter": {"tenant": {"gt": 1}}}, 422, "invalid_filter", "`filter.tenant`: 'gt' is not", "filter.tenant"),
     ({"filter": [["tenant", 7]]}, 422, "wrong_type", "`filter` must be an object", "filter"),
+    ({"filter": {"$nor": [{"id": 1}]}}, 422, "invalid_filter", "`filter.$nor`: there is no such op", "filter.$nor"),
     ({"filter": {"secret": "s1"}}, 403, "column_not_exposed", "`filter.secret`: the watch does not", "filter.secret"),
     ({"filter": {"nope": 1}}, 403, "column_not_exposed", "`filter.nope`: the watch does not", "filter.nope"),
     ({"filter": {"e": "[1]"}}, 403, "column_not_exposed", "`filter.e`: the watch does not", "filter.e"),
