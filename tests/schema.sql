@@ -223,7 +223,7 @@ begin
         case when w.companion is not null then format(' and exists (select from %s t where %s)', w.relation,
             sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) else '' end,
         sidecar_internal.stored_type(w))
-        using w.id, case when only_key is not null then sidecar_internal.numbered_key(w, only_key) end, is_pair, at_least;
+        using w.id, case when only_key is not null then sidecar_internal.numbered_key(w, sidecar_internal.canonical_key(w, only_key)) end, is_pair, at_least;
 end $_$;
 
 COMMENT ON FUNCTION sidecar.labels(relation regclass, target text, only_key jsonb, at_least double precision) IS 'How well each label of sidecar.set_labels fits each row, or the row with only_key: cosine, and for pictures the model''s probability. Of the vectors as they are now; reads all of them.';

@@ -82,6 +82,8 @@ async def test_pictures_have_a_probability_for_each_label_of_their_present_vecto
         [(likely,)] = await run(db, "select min(probability) from sidecar.labels('items', at_least => 0.2)")
         assert (one, none) == (2, 0)
         assert likely is None or likely >= 0.2
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="does not name the key columns"):
+            await run(db, "select count(*) from sidecar.labels('items', only_key => '{\"ID\": 2}')")
 
 
 async def test_after_a_change_of_the_model_both_vectors_are_those_of_the_new_one(
