@@ -61,6 +61,7 @@ class SearchBody(RequestModel):
         max_length=MAX_PARTS,
         description="Texts, pictures, vectors and keys of rows, mixed: the sum of their vectors times their weights.",
         examples=[[{"key": 3}, {"text": "in red", "weight": 0.5}, {"text": "leather", "weight": -0.5}]],
+        json_schema_extra=limited(min_items=1),
     )
     include_keys: bool = Field(default=False, description="Return also the rows that `query` names by their keys.")
     k: Annotated[int, Field(ge=1)] = Field(

@@ -74,8 +74,10 @@ class SearchFilter(RequestModel):
     any_of: list[SearchFilter] = Field(
         alias="$or", default_factory=list, min_length=1, description="At least one of these."
     )
-    negated: SearchFilter | None = Field(
-        alias="$not", default_factory=lambda: None, description="Not this one. NULL meets no comparison."
+    negated: SearchFilter = Field(
+        alias="$not",
+        default_factory=lambda: SearchFilter.model_construct(),  # noqa: PLW0108 - the class has no name here yet
+        description="Not this one. NULL meets no comparison.",
     )
 
 

@@ -29,7 +29,13 @@ class HybridOptions(RequestModel):
     model_config = ConfigDict(extra="forbid")
 
     text: EmbeddableText | None = Field(default=None, examples=["blue mug"])
-    columns: list[str] | None = Field(default=None, fail_fast=True, max_length=_MAX_COLUMNS, examples=[["title"]])
+    columns: list[str] | None = Field(
+        default=None,
+        fail_fast=True,
+        max_length=_MAX_COLUMNS,
+        examples=[["title"]],
+        json_schema_extra=limited(min_items=1),
+    )
     config: str = Field(
         default="english", max_length=_MAX_NAME_CHARS, description="The text search configuration of the GIN index."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 from pydantic import SecretStr
 
@@ -143,3 +144,19 @@ async def test_a_key_needs_the_search_scope(database_url: str, encoder: HashEnco
         for key, status in ((None, 401), (wrong, 403), (right, 200)):
             headers = {"Authorization": f"Bearer {key}"} if key else {}
             assert (await client.post("/search", json=body, headers=headers)).status_code == status
+
+
+async def test_the_document_refuses_what_is_refused_whatever_the_table(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    schema = {"$ref": "#/components/schemas/SearchBody", "components": document["components"]}
+    validator = jsonschema_rs.validator_for(schema)
+    body = {"table": "products", "text": "a"}
+    assert validator.is_valid({**body, "filter": {"$not": {"tenant": 7}}})
+    refused: list[dict[str, Any]] = [
+        {**body, "filter": {"$not": None}},
+        {**body, "hybrid": {"columns": []}},
+        {"table": "products", "query": []},
+    ]
+    for each in refused:
+        assert (await client.post("/search", json=each)).status_code == 422
+        assert not validator.is_valid(each), each
