@@ -5073,7 +5073,9 @@ begin
             select n.*, row_number() over (order by n.place, %8$s) as n from nearest n
         )
         select json_build_object(%9$s), (n.vector%10$s operator(%11$s.<=>) $1::%11$s.vector)::float8 as distance, %12$s, n.document,
-               jsonb_build_object(''n'', $4 + n.n, ''distance'', n.place, ''key'', json_build_object(%9$s))
+               jsonb_build_object(''n'', $4 + n.n, ''distance'', n.place, ''key'',
+                   (select jsonb_object_agg(f.key, case json_typeof(f.value) when ''number'' then to_jsonb(f.value #>> ''{}'') else f.value::jsonb end)
+                    from json_each(json_build_object(%9$s)) f))
         from page n where n.n > $3 and n.n <= $2::bigint + $3 order by distance, %8$s',
         sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
         (select string_agg(format(', %s as c%s', sidecar_internal.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),

@@ -4,7 +4,8 @@
 -- place, the distance and the key there.
 -- Pages are cut in the order of the index, by its own, shorter numbers and then by key, so that none loses a row that rounding moves; within
 -- a page the distances are those of the stored vectors. `with ties`, because an index gives rows of one distance in any order; of
--- such rows up to 1000 more than a page holds are read. (With a second sort column Postgres 16 would not use the HNSW index.)
+-- such rows up to 1000 more than a page holds are read. Numbers in the key of a place are texts: drivers read those of JSON as
+-- floats. (With a second sort column Postgres 16 would not use the HNSW index.)
 create or replace function sidecar_internal.search_page_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[], after boolean) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -35,7 +36,9 @@ begin
             select n.*, row_number() over (order by n.place, %8$s) as n from nearest n
         )
         select json_build_object(%9$s), (n.vector%10$s operator(%11$s.<=>) $1::%11$s.vector)::float8 as distance, %12$s, n.document,
-               jsonb_build_object(''n'', $4 + n.n, ''distance'', n.place, ''key'', json_build_object(%9$s))
+               jsonb_build_object(''n'', $4 + n.n, ''distance'', n.place, ''key'',
+                   (select jsonb_object_agg(f.key, case json_typeof(f.value) when ''number'' then to_jsonb(f.value #>> ''{}'') else f.value::jsonb end)
+                    from json_each(json_build_object(%9$s)) f))
         from page n where n.n > $3 and n.n <= $2::bigint + $3 order by distance, %8$s',
         sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, t), '%3$s as k%1$s'), vector,
         (select string_agg(format(', %s as c%s', sidecar_internal.found_column(w.relation, t, c.name), c.n), '' order by c.n) from unnest(columns) with ordinality c(name, n)),
@@ -52,7 +55,7 @@ end $$;
 --   columns           which of the exposed columns; unset: all of them
 --   document          columns whose text comes along, joined with a space: exposed ones, or the watch's own source
 --   skip              how many rows to leave out
---   after             the place of the row of the page before that has the greatest n: {"n": 10, "distance": 0.25, "key": {"id": 7}}
+--   after             the place of the row of the page before that has the greatest n: {"n": 10, "distance": 0.25, "key": {"id": "7"}}
 -- Through the index, which is scanned until enough rows are found, or hnsw.max_scan_tuples were read. No row comes twice in the pages of one
 -- query, unless it changes; a row that the index overlooked in one is not made up for in a later one.
 create or replace function sidecar.search_page(

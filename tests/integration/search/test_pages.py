@@ -118,6 +118,23 @@ def test_a_row_that_was_deleted_is_still_a_place(db: Connection) -> None:
     assert [row[:3] for row in again] == [row[:3] for row in second]
 
 
+def test_a_place_keeps_the_digits_of_numbers_that_a_driver_reads_as_floats(db: Connection) -> None:
+    with db.transaction(force_rollback=True):
+        run(db, "create table large (id numeric primary key, title text)")
+        run(db, f"select sidecar.watch('large', 'title', 'e', dimensions => {DIMENSIONS})")
+        keys = [f"1234567890123456789{digit}.5" for digit in range(7)]
+        run(db, "set local sidecar.writer = 'on'")
+        for key in keys:
+            run(db, "insert into large values (%s::numeric, 'x', %s::real[]::vector)", key, ORIGIN)
+        page = PAGE.replace("'items'", "'large'")
+        found: list[str] = []
+        place = None
+        while rows := run(db, page.format("after => %s"), ORIGIN, 2, None if place is None else Jsonb(place)):
+            found += [row[0] for row in rows]
+            place = rows[-1][3]
+    assert found == keys
+
+
 def test_what_is_no_place_is_refused(db: Connection) -> None:
     for after in ({}, {"distance": 0.1}, {"distance": 0.1, "key": {"id": "a"}}, {"distance": "x", "key": {}}, [1], 7):
         with refused(db, "22023", "which is not the place of a row", "greatest n"):
