@@ -2581,8 +2581,8 @@ begin
         raise exception 'column % has a type that a filter cannot compare', quote_literal(column_name)
             using errcode = 'wrong_object_type', column = path, hint = 'Built-in scalar types, enums, arrays of built-in types and jsonb can be compared.';
     elsif starts_with(column_name, '$') then
-        perform sidecar_internal.raise_filter_fault(path, 'there is no such operator around columns', '22023',
-            'Only $and, $or and $not; others stand in a column: {"price": {"$gte": 10}}.');
+        perform sidecar_internal.raise_filter_fault(path, 'there is no such operator here', '22023',
+            'Only $and, $or and $not; others belong to a column: {"price": {"$gte": 10}}.');
     elsif allowed is null then
         raise exception 'table % has no column % to filter by', w.relation, quote_literal(column_name)
             using errcode = 'undefined_column', column = path,

@@ -38,11 +38,12 @@ class DemoOptions:
 
 def run_demo(directory: DemoDirectory, settings: Settings, console: Console, options: DemoOptions) -> int:
     """Runs until Ctrl-C, SIGTERM, SIGHUP or a failure; returns the exit code. Raises SidecarError if a step fails."""
-    _on_signals(_end)  # until the service handles signals itself
+    ending = Ending()
+    _on_signals(ending)  # until the service handles signals itself
     steps = Steps(console)
     if settings.database_url is not None:
         steps.print("DATABASE_URL is set; the demo does not touch that database and uses a Postgres of its own.")
-    run = _Run(directory, settings, steps, options)
+    run = _Run(directory, settings, steps, options, ending)
     try:
         exit_code = run.run()
     except SystemExit:  # by a signal, before the service handled them in order
@@ -54,12 +55,35 @@ def run_demo(directory: DemoDirectory, settings: Settings, console: Console, opt
     return exit_code
 
 
+class Ending:
+    """A handler of signals that ends the run.
+
+    Its exception is lost if the signal comes in a callback of the garbage collector: so the run asks after each step.
+    """
+
+    def __init__(self) -> None:
+        self._requested = False
+
+    def __call__(self, *_signal: object) -> None:
+        self._requested = True
+        _on_signals(_ignore)
+        raise SystemExit(0)
+
+    def check(self) -> None:
+        """Raises SystemExit if a signal has come."""
+        if self._requested:
+            raise SystemExit(0)
+
+
 class _Run:
-    def __init__(self, directory: DemoDirectory, settings: Settings, steps: Steps, options: DemoOptions) -> None:
+    def __init__(
+        self, directory: DemoDirectory, settings: Settings, steps: Steps, options: DemoOptions, ending: Ending
+    ) -> None:
         self._directory = directory
         self._settings = settings
         self._steps = steps
         self._options = options
+        self._ending = ending
         self._postgres: EmbeddedPostgres | None = None
 
     def run(self) -> int:
@@ -97,10 +121,13 @@ class _Run:
 
         postgres = steps.run(f"Postgres {version} with pgvector, its data in {directory.path}", start)
         self._postgres = postgres
+        self._ending.check()
         steps.run("Schema `sidecar` up to date (sidecar migrate)", lambda: migrate(postgres.url))
+        self._ending.check()
         step = f"Table `{TABLE}`: names and pictures, both watched"
         if not steps.run(step, lambda: create_example(postgres.url, recreate=recreate)):
             steps.print("(as the last run left it)")
+        self._ending.check()
         return postgres
 
 
@@ -108,11 +135,6 @@ def _on_signals(handler: object) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, handler)  # type: ignore[arg-type]
-
-
-def _end(*_signal: object) -> None:
-    _on_signals(_ignore)
-    raise SystemExit(0)
 
 
 def _ignore(*_signal: object) -> None:

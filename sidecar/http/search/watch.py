@@ -145,8 +145,8 @@ def warnings_of(watch: SearchedWatch) -> list[str]:
 def _check_no_operator(watch: SearchedWatch, column: FilteredColumn) -> None:
     if column.name.startswith("$") and column.name not in (*watch.key_columns, *watch.exposed, *watch.gone):
         message = (
-            f"`{column.path[:200]}`: there is no such operator around columns, only $and, $or and $not. Others stand "
-            'in a column: {"price": {"$gte": 10}}.'
+            f"`{column.path[:200]}`: there is no such operator here, only $and, $or and $not. Others belong to a "
+            'column: {"price": {"$gte": 10}}.'
         )
         raise InputError("invalid_filter", message, column.path)
 

@@ -66,7 +66,8 @@ async def test_a_rename_does_not_count_as_a_failed_attempt_of_rows_in_flight(
     await run(db, "create schema shop")
     table = await make_texts(db, companion="vectors" if rename.companion else None)
     rounds = 7  # more than the maximum of attempts
-    async with running_ingest(database_url, encoder) as running:
+    # Between polls a sidecar learns of a rename only when it fails to write: else its vectors would just be written.
+    async with running_ingest(database_url, encoder, poll_interval_s=60) as running:
         encoder.close()
         await run(db, "insert into items values (1, 'in flight')")
         for i in range(rounds):

@@ -157,7 +157,7 @@ REFUSED: list[tuple[Any, str, str, str, str]] = [
     ({"$or": []}, "22023", "$or", "not a list of filters", ""),
     ({"$and": {"id": 1}}, "22023", "$and", "not a list of filters", ""),
     ({"$not": [1]}, "22023", "$not", "it is not an object", ""),
-    ({"$nor": [{"id": 1}]}, "22023", "$nor", "there is no such operator around columns", "Only .and, .or and .not"),
+    ({"$nor": [{"id": 1}]}, "22023", "$nor", "there is no such operator here", "Only .and, .or and .not"),
     ([1], "22023", "", "it is not an object", ""),
 ]  # fmt: skip
 
