@@ -12,7 +12,7 @@ _QUOTA = re.compile(r"(\d{1,12})\s*/\s*day")
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many requests in a unit of time, refilled evenly, and at most `burst` at once."""
+    """`count` requests per `unit` (second, minute, hour), refilled evenly; at most `burst` at once."""
 
     count: int
     unit: str
@@ -30,7 +30,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """So many requests from one midnight to the next, UTC."""
+    """`per_day` requests from midnight to midnight, UTC."""
 
     per_day: int
 

@@ -1,4 +1,4 @@
-"""The tools, and what a model is told of them."""
+"""The tools, and their descriptions for the model."""
 
 from __future__ import annotations
 

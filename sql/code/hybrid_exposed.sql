@@ -60,7 +60,7 @@ end $$;
 
 -- As hybrid_search, with the shown columns of search_exposed.
 --   document      the exposed columns whose words are matched
---   shown_columns, shown_document   the columns to return, and those whose text comes along: see search_exposed, which checks them
+--   shown_columns, shown_document   the columns to return, and those whose text comes along: see search_page, which checks them
 -- Sets hnsw's settings for the rest of the transaction.
 create or replace function sidecar_internal.hybrid_exposed(
     relation regclass, target text, query_vector real[], query_text text, document text[], config text, k integer, filter jsonb,

@@ -31,7 +31,7 @@ def check_page(body: SearchBody, limits: RequestLimits) -> None:
         return
     for name in ("offset", "hybrid", "rerank", "diversity"):
         if getattr(body, name):
-            message = f"`after` cannot go with `{name}`: use `offset` for pages of what is ordered anew."
+            message = f"`after` cannot go with `{name}`: use `offset` for pages of reordered results."
             raise InputError("wrong_page", message if name != "offset" else "Give `after` or `offset`.", name)
 
 
@@ -41,7 +41,7 @@ def is_reordered(body: SearchBody) -> bool:
 
 
 def page_of(body: SearchBody, rows: Sequence[NearestRow], wanted: int, skipped: int) -> list[NearestRow]:
-    """The rows to show, or to order anew, of those found: the `wanted` that come first, in the order of `rows`.
+    """The rows to show, or to reorder, of those found: the `wanted` that come first, in the order of `rows`.
 
     `skipped` of the rows before the page have been left out already.
     """
@@ -71,7 +71,7 @@ def read_place(body: SearchBody, fingerprint: str) -> str | None:
 
 
 def next_page(body: SearchBody, fingerprint: str, found: Sequence[NearestRow]) -> str | None:
-    """`after` for the page after this one; None: there is none, or the results are ordered anew."""
+    """`after` for the page after this one; None: there is none, or the results are reordered."""
     if len(found) < body.k or is_reordered(body):
         return None
     last = max(found, key=rows_up_to)

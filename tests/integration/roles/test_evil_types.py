@@ -296,7 +296,7 @@ async def test_replacing_a_column_by_one_of_another_type_under_a_running_sidecar
 
 
 FORGED_VECTOR = "create type forged as (x text);" + "".join(
-    # Not inlined: the planner evaluates constant parts of an index's expressions, whoever searches the table.
+    # Not inlined: the planner evaluates constant parts of an index's expressions, as the role that searches.
     f"""
     create function to_{name}(shop.forged) returns {target} language plpgsql immutable as
         $f$ begin perform shop.note('{target}'); return null; end $f$;

@@ -14,7 +14,7 @@ LIMITED = replace(KEY, rate=Rate(120, "minute", 3))
 
 
 def permitted(usage: KeyUsage, key: ApiKey, at_s: float, utc_s: float = 0.0, times: int = 20) -> int:
-    """How many of so many requests at one moment are let through."""
+    """How many of `times` simultaneous requests are admitted."""
     return sum(usage.take(key, at_s, utc_s) is None for _ in range(times))
 
 
