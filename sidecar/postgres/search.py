@@ -46,7 +46,8 @@ class SearchedWatch:
 
     `forced` is a filter that every row read for the caller has to pass, besides the caller's own: see `narrowed`.
 
-    `exposed` columns exist, `gone` ones were exposed but do not exist. `comparable` columns can be filtered by.
+    `exposed` columns exist, `gone` ones were exposed but do not exist. `incomparable` has the types of the columns that
+    cannot be filtered by, by their names.
     """
 
     watch_id: int
@@ -61,7 +62,7 @@ class SearchedWatch:
     key_columns: tuple[str, ...]
     exposed: tuple[str, ...]
     gone: tuple[str, ...]
-    comparable: frozenset[str]
+    incomparable: Mapping[str, str]
     paused: bool
     broken: str | None
     forced: Mapping[str, object] | None = None
@@ -235,7 +236,7 @@ def _watch(record: asyncpg.Record) -> SearchedWatch:
         key_columns=tuple(record["key_columns"]),
         exposed=tuple(record["exposed"]),
         gone=tuple(name for name in record["expose"] if name not in record["exposed"]),
-        comparable=frozenset(record["comparable"]),
+        incomparable=orjson.loads(record["incomparable"] or "{}"),
         paused=record["paused"],
         broken=record["broken"],
     )

@@ -7,7 +7,8 @@ select w.id as watch_id, w.relation::oid::bigint as relation, format('%I.%I', n.
        w.dimensions, w.fingerprint, coalesce(w.encoder, w.model) as model, w.source, w.key_columns,
        sidecar_internal.exposed_columns(w) as exposed, w.expose, w.paused,
        coalesce(w.broken, (select string_agg(distinct b.message, '; ') from sidecar_internal.breakages b where b.watch_id = w.id)) as broken,
-       array(select f.name from sidecar_internal.filter_columns(w, 't', w.key_columns || w.expose, true) f where f.kind is not null) as comparable
+       (select json_object_agg(f.name, f.printed) from sidecar_internal.filter_columns(w, 't', w.key_columns || w.expose, true) f
+        where f.kind is null)::text as incomparable
 from parse_ident($1) as named(parts)
 join pg_class c on c.relname = parts[cardinality(parts)]
 join pg_namespace n on n.oid = c.relnamespace and (cardinality(parts) = 1 or (cardinality(parts) = 2 and n.nspname = parts[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,15 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue
 
-from sidecar.batching.embedder import Embedded
 from sidecar.batching.encoder import PairScale, pair_logits, sigmoid
 from sidecar.http.body_models import AnswerModel
 from sidecar.http.embed.answers import UNREADABLE
 from sidecar.http.json_response import JsonResponse
-from sidecar.http.models import Models
-from sidecar.http.search.bodies import SearchBody
+from sidecar.http.search.finding import ResolvedSearch
 from sidecar.http.search.pages import next_page
 from sidecar.http.search.ranking import RankedRow
 from sidecar.http.search.stages import StageClock
 from sidecar.http.search.watch import warnings_of
-from sidecar.postgres.hybrid_search import WordQuery
-from sidecar.postgres.search import SearchedWatch
 
 _UNCALIBRATED = (
     "match_probability is not calibrated: with ENABLE_TTA a picture's vector is the mean of several views, for which "
@@ -81,17 +76,6 @@ class SearchAnswer(AnswerModel):
     took_ms: float
     stages_ms: StagesMs
     replica_lag_s: float | None = Field(description="Of the standby that the rows were read from; null: the primary.")
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedSearch:
-    """A search with its watch, its models, the query's vector, and the words of a hybrid search."""
-
-    body: SearchBody
-    watch: SearchedWatch
-    models: Models
-    embedded: Embedded
-    words: WordQuery | None
 
 
 def search_response(

@@ -78,8 +78,9 @@ class Grant:
             if name not in (*watch.key_columns, *watch.exposed):
                 why = f"column {name!r} is neither a key nor exposed: sidecar.watch(…, expose => …, replace => true)."
                 raise FilterNotApplicable(self.key, watch, why)
-            if name not in watch.comparable:
-                raise FilterNotApplicable(self.key, watch, f"column {name!r} has a type that a filter cannot compare.")
+            if name in watch.incomparable:
+                why = f"column {name!r} has the type {watch.incomparable[name]}, which a filter cannot compare."
+                raise FilterNotApplicable(self.key, watch, why)
 
     @contextmanager
     def explaining(self, watch: SearchedWatch) -> Iterator[None]:

@@ -88,8 +88,11 @@ def check_columns(watch: SearchedWatch, body: SearchBody) -> None:
     for column in check_filter(body.filter):
         _check_no_operator(watch, column)
         _check_exposed(watch, column.name, column.path)
-        if column.name not in watch.comparable:
-            message = f"`{column.path}`: column {column.name!r} has a type that a filter cannot compare."
+        if column.name in watch.incomparable:
+            message = (
+                f"`{column.path[:200]}`: column {column.name!r} has the type {watch.incomparable[column.name]}, which "
+                "a filter cannot compare; it compares built-in scalar types, enums, arrays of built-in types and jsonb."
+            )
             raise InputError("column_not_comparable", message, column.path)
 
 

@@ -92,7 +92,10 @@ async def test_every_type_is_returned_and_compared_as_documented(db: Connection,
             else:
                 response = await client.post("/search", json={"table": "things", "text": "x", "filter": {name: "1"}})
                 assert response.status_code == 422, type_name
-                assert response.json()["error"]["code"] == "column_not_comparable"
+                error = response.json()["error"]
+                assert error["code"] == "column_not_comparable"
+                assert f"column {name!r} has the type " in error["message"]
+                assert f"{type_name}, which a filter cannot compare" in error["message"]
             assert await found(client, **({name: None} if wanted is not None else {"id": 3})) == [3]
 
 
