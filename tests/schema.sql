@@ -1498,6 +1498,15 @@ begin
     return wanted;
 end $$;
 
+CREATE FUNCTION sidecar_internal.collation_over_domain(a pg_attribute) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce((select format(' collate %I.%I', c.collnamespace::regnamespace, c.collname)
+                     from pg_type t join pg_collation c on c.oid = a.attcollation
+                     where t.oid = a.atttypid and t.typtype = 'd' and t.typcollation <> a.attcollation), '');
+$$;
+
 CREATE FUNCTION sidecar_internal.columns_of(w sidecar_internal.watches, OUT readable text, OUT written text, OUT keys text) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2478,7 +2487,8 @@ CREATE FUNCTION sidecar_internal.exact_keys(w sidecar_internal.watches, vector_t
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select array_agg(format('sidecar_internal.exactly(%s, %s.%I)', case when t.typtype = 'd' then format('(null::%s[])[1]', format_type(t.oid, null))
-                                                          else format('(null::sidecar_internal.events_%s).k%s', w.id, u.i) end, row_name, u.c) order by u.i)
+                                                          else format('(null::sidecar_internal.events_%s).k%s', w.id, u.i) end, row_name, u.c)
+                     || sidecar_internal.collation_over_domain(a) order by u.i)
         from unnest(w.key_columns) with ordinality u(c, i)
         left join pg_attribute a on a.attrelid = vector_table and a.attname = u.c
         left join pg_type t on t.oid = a.atttypid;
@@ -2605,14 +2615,14 @@ CREATE FUNCTION sidecar_internal.filter_columns(w sidecar_internal.watches, row_
            format(case when c.kind = 'enum' then 'case when %2$s.%3$I is not null then concat(%2$s.%3$I) end'
                        when c.kind = 'other' then '%2$s.%3$I'
                        when c.declared = c.type and c.kind = 'array' then 'sidecar_internal.exactly(null::%1$s, %2$s.%3$I)'
-                       else 'sidecar_internal.exactly((null::%1$s[])[1], %2$s.%3$I)' end, format_type(c.declared, null), row_name, c.name)
+                       else 'sidecar_internal.exactly((null::%1$s[])[1], %2$s.%3$I)' || c.collated end, format_type(c.declared, null), row_name, c.name)
     from (select a.attname::text as name, a.atttypid as declared, b.type, b.printed, t.typelem as element,
                  case when t.typtype = 'e' then 'enum'
                       when t.oid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'name'::regtype) then 'text'
                       when t.oid in (select s.type from scalars s) then 'scalar'
                       when t.oid = 'jsonb'::regtype then 'jsonb'
                       when exists (select from pg_type e join scalars s on s.type = e.oid where e.typarray = t.oid) then 'array'
-                      when not exposed then 'other' end as kind
+                      when not exposed then 'other' end as kind, sidecar_internal.collation_over_domain(a) as collated
           from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
           where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (names)) c
     join pg_type v on v.oid = case c.kind when 'array' then c.element else c.type end join pg_namespace n on n.oid = v.typnamespace;
@@ -6391,6 +6401,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.check_row_security(relation regclass) FR
 REVOKE ALL ON FUNCTION sidecar_internal.check_target_row(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.checked_watch(wanted sidecar_internal.watches, companion_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.collation_over_domain(a pg_attribute) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.columns_of(w sidecar_internal.watches, OUT readable text, OUT written text, OUT keys text) FROM PUBLIC;
 

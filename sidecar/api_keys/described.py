@@ -111,6 +111,8 @@ def _explain(fault: ErrorDetails) -> str:
         if is_valid_key(name):
             return "it has a field that is not known"  # a key may stand in the wrong place
         return f"there is no field {field}.{did_you_mean(name, known)}"
+    if fault["type"] == "model_type":
+        return f'{field}: give a name, "public.products", or a table, {{ table = "public.products" }}'
     return f"{field}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
 
 

@@ -62,6 +62,8 @@ class Identifiers(NamedTuple):
     key_builtin: tuple[bool, ...]  # whether a type is Postgres's own; other types may have users' casts
     key_domains: tuple[str | None, ...]  # the domain of a key column of the table, if it has one over key_types
     companion_key_domains: tuple[str | None, ...]
+    key_collations: tuple[str, ...]  # ' collate x' where a column of a domain has another collation than that; else ''
+    companion_key_collations: tuple[str, ...]
     source: tuple[str, ...]
     source_types: tuple[str, ...]  # without modifiers; the name of a domain, not of its base type
     source_is_padded: tuple[bool, ...]  # whether it is a char(n), whose trailing blanks do not count
@@ -238,11 +240,13 @@ def _exact_keys(w: Identifiers, alias: str) -> list[str]:
     """
     if alias == "p":
         return [f"p.{c}" for c in w.key_columns]
-    domains = w.companion_key_domains if alias in ("h", "c") and w.companion else w.key_domains
+    in_companion = alias in ("h", "c") and w.companion is not None
+    domains = w.companion_key_domains if in_companion else w.key_domains
+    collations = w.companion_key_collations if in_companion else w.key_collations
     events = f"null::sidecar_internal.events_{w.watch_id}"
     return [
-        _exactly(f"({events}).k{i}" if domain is None else _typed_null(domain), f"{alias}.{c}")
-        for i, (c, domain) in enumerate(zip(w.key_columns, domains, strict=True), 1)
+        _exactly(f"({events}).k{i}" if domain is None else _typed_null(domain), f"{alias}.{c}") + collation
+        for i, (c, domain, collation) in enumerate(zip(w.key_columns, domains, collations, strict=True), 1)
     ]
 
 

@@ -78,6 +78,8 @@ def _watch(row: asyncpg.Record) -> Watch:
         key_builtin=tuple(row["key_builtin"]),
         key_domains=tuple(row["key_domains"]),
         companion_key_domains=tuple(row["companion_key_domains"]),
+        key_collations=tuple(row["key_collations"]),
+        companion_key_collations=tuple(row["companion_key_collations"]),
         source=tuple(row["source"]),
         source_types=tuple(row["source_types"]),
         source_is_padded=tuple(row["source_is_padded"]),

@@ -7,6 +7,7 @@ select w.id, case when c.oid is not null then format('%I.%I', n.nspname, c.relna
        (select array_agg(quote_ident(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_columns,
        (select array_agg(quote_literal(u.c) order by u.i) from unnest(w.key_columns) with ordinality u(c, i)) as key_literals,
        w.key_types, keys.builtin as key_builtin, keys.domains as key_domains, keys.companion_domains as companion_key_domains,
+       keys.collations as key_collations, keys.companion_collations as companion_key_collations,
        array(select format_type(a.atttypid, null) from unnest(w.source) with ordinality u(c, i)
              join pg_attribute a on a.attrelid = w.relation and a.attname = u.c order by u.i) as source_types,
        array(select b.type = 'bpchar'::regtype from unnest(w.source) with ordinality u(c, i)
@@ -38,7 +39,9 @@ cross join lateral (
     -- The cast from text to regclass cannot read everything its output function writes, such as the OID of a dropped table.
     select array_agg(coalesce(k.atttypid < 16384 and k.atttypid <> 'regclass'::regtype, false) order by u.i) as builtin,
            array_agg(case when t.typtype = 'd' then format_type(t.oid, null) end order by u.i) as domains,
-           array_agg(case when ct.typtype = 'd' then format_type(ct.oid, null) end order by u.i) as companion_domains
+           array_agg(case when ct.typtype = 'd' then format_type(ct.oid, null) end order by u.i) as companion_domains,
+           array_agg(sidecar_internal.collation_over_domain(a) order by u.i) as collations,
+           array_agg(sidecar_internal.collation_over_domain(ca) order by u.i) as companion_collations
     from unnest(w.key_columns) with ordinality u(c, i)
     left join pg_attribute k on k.attrelid = to_regclass(format('sidecar_internal.events_%s', w.id)) and k.attname = format('k%s', u.i)
     left join pg_attribute a on a.attrelid = w.relation and a.attname = u.c left join pg_type t on t.oid = a.atttypid

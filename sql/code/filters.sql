@@ -33,14 +33,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
            format(case when c.kind = 'enum' then 'case when %2$s.%3$I is not null then concat(%2$s.%3$I) end'
                        when c.kind = 'other' then '%2$s.%3$I'
                        when c.declared = c.type and c.kind = 'array' then 'sidecar_internal.exactly(null::%1$s, %2$s.%3$I)'
-                       else 'sidecar_internal.exactly((null::%1$s[])[1], %2$s.%3$I)' end, format_type(c.declared, null), row_name, c.name)
+                       else 'sidecar_internal.exactly((null::%1$s[])[1], %2$s.%3$I)' || c.collated end, format_type(c.declared, null), row_name, c.name)
     from (select a.attname::text as name, a.atttypid as declared, b.type, b.printed, t.typelem as element,
                  case when t.typtype = 'e' then 'enum'
                       when t.oid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'name'::regtype) then 'text'
                       when t.oid in (select s.type from scalars s) then 'scalar'
                       when t.oid = 'jsonb'::regtype then 'jsonb'
                       when exists (select from pg_type e join scalars s on s.type = e.oid where e.typarray = t.oid) then 'array'
-                      when not exposed then 'other' end as kind
+                      when not exposed then 'other' end as kind, sidecar_internal.collation_over_domain(a) as collated
           from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b join pg_type t on t.oid = b.type
           where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and a.attname = any (names)) c
     join pg_type v on v.oid = case c.kind when 'array' then c.element else c.type end join pg_namespace n on n.oid = v.typnamespace;

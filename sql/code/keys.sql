@@ -62,13 +62,23 @@ end $$;
 create or replace function sidecar_internal.exactly(expected anyelement, value anyelement) returns anyelement
 language sql immutable as 'select $2';
 
+-- ' collate pg_catalog."C"' where a column of a domain has another collation than the domain, else nothing. Without one named, `=` would
+-- not know which of the two is meant.
+create or replace function sidecar_internal.collation_over_domain(a pg_attribute) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select coalesce((select format(' collate %I.%I', c.collnamespace::regnamespace, c.collname)
+                     from pg_type t join pg_collation c on c.oid = a.attcollation
+                     where t.oid = a.atttypid and t.typtype = 'd' and t.typcollation <> a.attcollation), '');
+$$;
+
 -- The key columns of a row of `vector_table` (the watched table, its present or a former companion) as expressions that insist on their
 -- known types: 'sidecar_internal.exactly((null::sidecar_internal.events_7).k1, t.id)'. For a domain, the base type follows from
--- the array element: NULL as a domain would be checked, by a function that a user made.
+-- the array element: NULL as a domain would be checked, by a function that a user made. It has the collation of its column.
 create or replace function sidecar_internal.exact_keys(w sidecar_internal.watches, vector_table regclass, row_name text) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select array_agg(format('sidecar_internal.exactly(%s, %s.%I)', case when t.typtype = 'd' then format('(null::%s[])[1]', format_type(t.oid, null))
-                                                          else format('(null::sidecar_internal.events_%s).k%s', w.id, u.i) end, row_name, u.c) order by u.i)
+                                                          else format('(null::sidecar_internal.events_%s).k%s', w.id, u.i) end, row_name, u.c)
+                     || sidecar_internal.collation_over_domain(a) order by u.i)
         from unnest(w.key_columns) with ordinality u(c, i)
         left join pg_attribute a on a.attrelid = vector_table and a.attname = u.c
         left join pg_type t on t.oid = a.atttypid;

@@ -269,3 +269,41 @@ def test_no_function_needs_one_that_postgres_15_lacks(db: Connection) -> None:
     )
     ours = "select array_agg(proname::text) from pg_proc where pronamespace::regnamespace::text ~ '^sidecar'"
     assert value(db, f"{ours} and prosrc ~ %s", rf"\m({'|'.join(lacking)})\M") == ["input_error"]
+
+
+COLLATIONS = """
+    create domain plain_code as text;
+    create domain byte_code as text collate "C";
+    create table codes (
+        id int primary key, column_of_its_own text collate "C", of_the_domain byte_code,
+        of_both byte_code collate "ucs_basic", over_plain plain_code collate "C", listed text[] collate "C", e vector(4)
+    );
+    create index codes_of_both on codes (of_both);
+    select sidecar.watch('codes', 'column_of_its_own', 'e', dimensions => 4, index => 'none',
+                         expose => array['column_of_its_own', 'of_the_domain', 'of_both', 'over_plain', 'listed']);
+    set sidecar.writer = 'on';
+    insert into codes select i, 'a' || i, 'a' || i, 'a' || i, 'a' || i, array['a' || i], '[1,0,0,0]'
+        from generate_series(1, 3) i;
+"""
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"column_of_its_own": "a2"},
+        {"of_the_domain": {"$in": ["a2", "b"]}},
+        {"of_both": "a2"},
+        {"of_both": {"$between": ["a2", "a2z"]}},
+        {"of_both": {"$prefix": "a2"}},
+        {"over_plain": {"$gt": "a1", "$lt": "a3"}},
+        {"listed": {"$any": ["a2"]}},
+    ],
+    ids=str,
+)
+def test_a_column_with_a_collation_of_its_own_is_compared_by_it(
+    postgres_server: Server, migrated_template: str, condition: dict[str, Any]
+) -> None:
+    with postgres_server.lend_database(migrated_template) as url, connect(url) as connection:
+        run(connection, COLLATIONS)
+        found = "select array_agg((key ->> 'id')::int) from sidecar.search_exposed('codes', '{1,0,0,0}', filter => %s)"
+        assert value(connection, found, Jsonb(condition)) == [2]

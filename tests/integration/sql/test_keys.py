@@ -13,6 +13,7 @@ create schema "Odd, Place";
 create type "Odd, Place"."Co""lour" as enum ('red', 'green', 'blue');
 create domain sku as text not null check (value <> '');
 create domain small_sku as sku check (length(value) < 20);
+create domain byte_sku as text collate "C";
 """
 
 # The key's columns and their types; keys of three rows; a statement that changes the key of the first.
@@ -36,6 +37,7 @@ KEYS = {
     "inet": (["id inet"], ["'10.0.0.1/8'", "'::1'", "'192.168.1.1'"]),
     "enum": (['id "Odd, Place"."Co""lour"'], ["'red'", "'green'", "'blue'"]),
     "domain": (["id small_sku"], ["'a'", "'b'", "'c'"]),
+    "collated domain": (['id byte_sku collate "ucs_basic"'], ["'a'", "'B'", "'ä'"]),
     "range": (["id int4range"], ["'[1,2)'", "'empty'", "'(,)'"]),
     "two columns": (["region text", "id bigint"], ["'eu', 1", "'us', 1", "'', 2"]),
     "five columns": (

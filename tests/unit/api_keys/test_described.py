@@ -86,6 +86,7 @@ _INVALID = [
     ('name = "a b"', "a name has 1 to 64 characters"),
     ("tables = []", "tables is empty: name one at least, or leave it out for all watched tables"),
     ('tables = "public.products"', "tables: input should be a valid list"),
+    ("tables = [1]", 'tables[0]: give a name, "public.products", or a table, { table = "public.products" }'),
     ('tables = ["products"]', "tables[0]: 'products' is not such a name: give schema and table as SQL does"),
     ('tables = ["a.b.c"]', "tables[0]: 'a.b.c' is not such a name"),
     ('tables = ["a.b", "a.B"]', "tables[1] is named before"),
