@@ -32,27 +32,16 @@ from sidecar.batching.lanes import BatchSettings
 from sidecar.batching.reranker import LazyScorer, Reranker
 from sidecar.concurrency import background, in_daemon_thread
 from sidecar.config import Settings, load_settings, misspelt_variables, set_compiler_defaults, set_openmp_defaults
+from sidecar.endpoints import EndpointParts, make_operations
 from sidecar.error_lines import write_error
 from sidecar.errors import ConfigurationError, DeviceError, ModelError, SidecarError
 from sidecar.http.access import Access
 from sidecar.http.application import HttpSetup, make_http_application
-from sidecar.http.cohere.endpoints import CohereEndpoints
-from sidecar.http.embed.contents import ContentEmbedder
-from sidecar.http.embed.endpoints import EmbeddingEndpoints
-from sidecar.http.health import HealthEndpoints, MetricsEndpoint
-from sidecar.http.images.fetcher import FetchLimits, ImageFetcher
-from sidecar.http.images.loader import ImageLoader
-from sidecar.http.images.name_resolution import NameResolver
 from sidecar.http.key_ring import KeyRing
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import ModelInfo, Models
-from sidecar.http.openai.endpoints import OpenaiEndpoints
-from sidecar.http.openai.infinity import InfinityEndpoints
 from sidecar.http.operation import Operation
-from sidecar.http.rerank.endpoints import RerankEndpoints
-from sidecar.http.search.endpoints import SearchEndpoint
 from sidecar.http.search.key_check import KeyCheck
-from sidecar.http.tei.endpoints import TeiEndpoints
 from sidecar.ingest.ingest import Ingest
 from sidecar.model.golden import find_golden
 from sidecar.model.selftest import run_self_test
@@ -218,26 +207,21 @@ class Sidecar:
         return make_http_application(operations, setup, self._lifespan if has_lifespan else _no_lifespan)
 
     def _operations(self, limits: RequestLimits) -> list[Operation]:
-        """The operations of all endpoints but those of the documentation."""
-        get_models, images, telemetry = self._parts.get_models, _image_loader(self._settings), self._telemetry
-        embedder = ContentEmbedder(get_models, limits, images)
-        aliases = self._settings.aliases_of(self._settings.vision_model_id)
-        rerank_aliases = self._settings.aliases_of(self._settings.rerank_model_id)
-        reads = self._reads
+        reads, telemetry = self._reads, self._telemetry
         if reads is not None and self._standby is not None:
             telemetry.metrics.replica.follow(lambda: reads.lag_s, lambda: reads.uses_standby)
-        openai = OpenaiEndpoints(embedder, aliases)
-        return [
-            *EmbeddingEndpoints(get_models, limits).operations(),
-            *openai.operations(),
-            *InfinityEndpoints(get_models, openai).operations(),
-            *CohereEndpoints(embedder, aliases).operations(),
-            *TeiEndpoints(embedder, self.readiness).operations(),
-            *RerankEndpoints(get_models, limits, images, rerank_aliases).operations(),
-            *HealthEndpoints(self.readiness, self._parts, self._objectives, self._outage, reads).operations(),
-            *MetricsEndpoint(telemetry.metrics, self.refresh_gauges).operations(),
-            *SearchEndpoint(get_models, limits, images, reads, telemetry).operations(),
-        ]
+        parts = EndpointParts(
+            settings=self._settings,
+            limits=limits,
+            readiness=self.readiness,
+            running=self._parts,
+            telemetry=telemetry,
+            objectives=self._objectives,
+            outage=self._outage,
+            reads=reads,
+            refresh_gauges=self.refresh_gauges,
+        )
+        return make_operations(parts)
 
     def _fail(self, reason: str) -> None:
         self.readiness.fail(reason)
@@ -520,8 +504,3 @@ async def _no_lifespan(_application: Starlette) -> AsyncIterator[None]:
 def _open_standby(settings: Settings) -> Database | None:
     url = settings.search_database_url
     return Database(standby_url(url), max_connections=settings.database_pool_size) if url else None
-
-
-def _image_loader(settings: Settings) -> ImageLoader:
-    limits = FetchLimits(settings.allow_image_urls, settings.max_image_bytes, settings.image_url_timeout_s)
-    return ImageLoader(settings.max_image_bytes, ImageFetcher(limits, NameResolver()))

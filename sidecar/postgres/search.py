@@ -46,8 +46,8 @@ class SearchedWatch:
 
     `forced` is a filter that every row read for the caller has to pass, besides the caller's own: see `narrowed`.
 
-    `exposed` columns exist, `gone` ones were exposed but do not exist. `incomparable` has the types of the columns that
-    cannot be filtered by, by their names.
+    `exposed` columns exist, with the types of SQL in `exposed_types`; `gone` ones were exposed but do not exist.
+    `incomparable` has the types of the columns that cannot be filtered by, by their names.
     """
 
     watch_id: int
@@ -61,11 +61,17 @@ class SearchedWatch:
     source: tuple[str, ...]
     key_columns: tuple[str, ...]
     exposed: tuple[str, ...]
+    exposed_types: tuple[str, ...]
     gone: tuple[str, ...]
     incomparable: Mapping[str, str]
     paused: bool
     broken: str | None
     forced: Mapping[str, object] | None = None
+
+    @property
+    def name(self) -> str:
+        """The watch's name in metrics and /status: public.products.photo_embedding"""
+        return f"{self.table_name}.{self.target}"
 
     def narrowed(self, columns: Mapping[str, object]) -> Mapping[str, object]:
         """The caller's filter and the forced one."""
@@ -113,8 +119,11 @@ class NearestRow(NamedTuple):
         return self.score if self.score is not None else 1 - (self.distance or 0.0)
 
 
-async def find_watches(database: Database, table: str) -> list[SearchedWatch]:
-    """The watches of the tables with this name, read as SQL does, with or without a schema. Raises DatabaseError."""
+async def find_watches(database: Database, table: str | None = None) -> list[SearchedWatch]:
+    """The watches of the tables with this name, read as SQL does, with or without a schema; None: of all tables.
+
+    Raises DatabaseError.
+    """
     try:
         async with database.connection() as connection:
             records = await connection.fetch(statement("find_searched_watches"), table)
@@ -235,6 +244,7 @@ def _watch(record: asyncpg.Record) -> SearchedWatch:
         source=tuple(record["source"]),
         key_columns=tuple(record["key_columns"]),
         exposed=tuple(record["exposed"]),
+        exposed_types=tuple(record["exposed_types"]),
         gone=tuple(name for name in record["expose"] if name not in record["exposed"]),
         incomparable=orjson.loads(record["incomparable"] or "{}"),
         paused=record["paused"],

@@ -1,19 +1,23 @@
 -- Statements of search.py, for POST /search. Read-only, with a reader's locks.
 
 -- name: find_searched_watches
--- Active watches of the tables with this name as SQL reads it: schema.table, or a table in any schema. By the name in
--- pg_class; sidecar_internal.watches is small. Tables that are not watched appear not to exist.
+-- Active watches of the tables with the name $1 as SQL reads it: schema.table, or a table in any schema; NULL: of all tables.
+-- sidecar_internal.watches is small. Tables that are not watched appear not to exist.
 select w.id as watch_id, w.relation::oid::bigint as relation, format('%I.%I', n.nspname, c.relname) as table_name, w.target, w.kind,
        w.dimensions, w.fingerprint, coalesce(w.encoder, w.model) as model, w.source, w.key_columns,
-       sidecar_internal.exposed_columns(w) as exposed, w.expose, w.paused,
+       e.names as exposed, array(select t.printed from unnest(e.names) with ordinality u(name, i)
+                                 join pg_attribute a on a.attrelid = w.relation and a.attname = u.name
+                                 cross join format_type(a.atttypid, a.atttypmod) t(printed) order by u.i) as exposed_types,
+       w.expose, w.paused,
        coalesce(w.broken, (select string_agg(distinct b.message, '; ') from sidecar_internal.breakages b where b.watch_id = w.id)) as broken,
        (select json_object_agg(f.name, f.printed) from sidecar_internal.filter_columns(w, 't', w.key_columns || w.expose, true) f
         where f.kind is null)::text as incomparable
 from parse_ident($1) as named(parts)
-join pg_class c on c.relname = parts[cardinality(parts)]
-join pg_namespace n on n.oid = c.relnamespace and (cardinality(parts) = 1 or (cardinality(parts) = 2 and n.nspname = parts[1]))
-join sidecar_internal.watches w on w.relation = c.oid
-where w.unwatched_at is null
+join sidecar_internal.watches w on w.unwatched_at is null
+join pg_class c on c.oid = w.relation
+join pg_namespace n on n.oid = c.relnamespace
+cross join sidecar_internal.exposed_columns(w) e(names)
+where parts is null or parts = array[c.relname::text] or parts = array[n.nspname::text, c.relname]
 order by w.id
 
 -- name: list_watched

@@ -18,7 +18,7 @@ from sidecar.http.search.finding import ResolvedSearch
 from sidecar.http.search.pages import next_page
 from sidecar.http.search.ranking import RankedRow
 from sidecar.http.search.stages import StageClock
-from sidecar.http.search.watch import warnings_of
+from sidecar.http.watches.fitness import warnings_of
 
 _UNCALIBRATED = (
     "match_probability is not calibrated: with ENABLE_TTA a picture's vector is the mean of several views, for which "

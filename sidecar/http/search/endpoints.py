@@ -18,15 +18,16 @@ from sidecar.http.models import GetModels, Models
 from sidecar.http.operation import Operation, Scope
 from sidecar.http.search.answers import SearchAnswer, search_response
 from sidecar.http.search.bodies import SearchBody, check_search
+from sidecar.http.search.columns import check_columns, rerank_columns, word_columns
 from sidecar.http.search.diversity import diversify
 from sidecar.http.search.finding import ResolvedSearch, RowFinder
-from sidecar.http.search.grant import Grant
 from sidecar.http.search.hybrid import word_query
 from sidecar.http.search.pages import check_page, is_reordered
 from sidecar.http.search.query_vector import query_vector
 from sidecar.http.search.ranking import RankedRow, as_found, rerank_rows
 from sidecar.http.search.stages import StageClock
-from sidecar.http.search.watch import check_columns, check_model, rerank_columns, word_columns
+from sidecar.http.watches.fitness import check_model
+from sidecar.http.watches.grant import Grant
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.search import NearestRow, SearchedWatch
 from sidecar.telemetry.telemetry import Telemetry

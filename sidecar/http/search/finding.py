@@ -13,11 +13,11 @@ from sidecar.http.limits import RequestLimits
 from sidecar.http.models import Models
 from sidecar.http.search.bodies import SearchBody
 from sidecar.http.search.diversity import candidates_for
-from sidecar.http.search.grant import Grant
 from sidecar.http.search.pages import is_reordered, page_of, read_place
 from sidecar.http.search.query_parts import keys_of
 from sidecar.http.search.stages import StageClock
-from sidecar.http.search.watch import find_watch
+from sidecar.http.watches.finding import find_watch
+from sidecar.http.watches.grant import Grant
 from sidecar.postgres.database import Database
 from sidecar.postgres.hybrid_search import WordQuery, find_hybrid
 from sidecar.postgres.reads import Reads
@@ -50,7 +50,7 @@ class RowFinder:
         self._telemetry = telemetry
 
     async def find_watch(self, body: SearchBody, grant: Grant) -> SearchedWatch:
-        """The watch that the body names. Raises as watch.find_watch."""
+        """The watch that the body names. Raises as watches.finding.find_watch."""
         watch, _ = await self._reads.read(partial(find_watch, table=body.table, target=body.target, grant=grant))
         return watch
 

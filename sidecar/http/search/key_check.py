@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from sidecar.api_keys.key import ApiKey
 from sidecar.errors import DatabaseError, StatementRejected, WatchChanged
 from sidecar.http.key_ring import KeyRing
-from sidecar.http.search.grant import FilterNotApplicable, Grant, is_watch_of, name_of_key
+from sidecar.http.watches.grant import FilterNotApplicable, Grant, is_watch_of, name_of_key
 from sidecar.postgres.database import Database
 from sidecar.postgres.row_vectors import check_forced_filter
-from sidecar.postgres.search import SearchDenied, SearchedWatch, find_watches, list_watched
+from sidecar.postgres.search import SearchDenied, SearchedWatch, find_watches
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class KeyCheck:
 
     async def _complaints(self, keys: tuple[ApiKey, ...]) -> AsyncIterator[str]:
         bound = [key for key in keys if key.tables is not None or key.filter is not None]
-        watches = await self._watches() if bound else []
+        watches = await find_watches(self._database) if bound else []
         for key in bound:
             for table in key.tables or ():
                 if not any(is_watch_of(table, watch) for watch in watches):
@@ -56,10 +56,6 @@ class KeyCheck:
                 complaint = await self._misfit(key, grant, watch)
                 if complaint is not None:
                     yield complaint
-
-    async def _watches(self) -> list[SearchedWatch]:
-        names = dict.fromkeys(name for name, _ in await list_watched(self._database))
-        return [watch for name in names for watch in await find_watches(self._database, name)]
 
     async def _misfit(self, key: ApiKey, grant: Grant, watch: SearchedWatch) -> str | None:
         """Why the key cannot search the watch with the filter that it forces on it; None if it can."""

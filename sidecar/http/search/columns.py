@@ -1,76 +1,14 @@
-"""Finds the watch that a search names, and checks that it allows the search."""
+"""Checks the columns that a search names against its watch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sidecar.errors import InputError
-from sidecar.http.models import ModelInfo
 from sidecar.http.search.bodies import SearchBody
 from sidecar.http.search.filters import FilteredColumn, check_filter
-from sidecar.http.search.grant import Grant
-from sidecar.postgres.database import Database
-from sidecar.postgres.search import SearchedWatch, find_watches, list_watched
-from sidecar.similarity import did_you_mean, most_similar
-
-
-async def find_watch(database: Database, table: str, target: str | None, grant: Grant) -> SearchedWatch:
-    """The one watch that matches, with the filter that the key forces on it.
-
-    Raises InputError: `unknown_watch` if there is none, even if the table exists, or `ambiguous_watch`; AccessDenied if
-    the key does not permit to search it, or its filter cannot be applied.
-    """
-    watch = await _find_permitted(database, table, target, grant)
-    grant.check_filter(watch)
-    return watch
-
-
-async def _find_permitted(database: Database, table: str, target: str | None, grant: Grant) -> SearchedWatch:
-    grant.check_name(table)
-    found = grant.restrict([] if "\0" in table else await find_watches(database, table))
-    if not found:
-        raise await _unknown_table(database, table)
-    if len({watch.relation for watch in found}) > 1:
-        names = ", ".join(sorted({watch.table_name for watch in found}))
-        raise InputError("ambiguous_watch", f"`table` may be {names}: name its schema.", "table")
-    targets = ", ".join(watch.target for watch in found)
-    if target is not None:
-        found = [watch for watch in found if watch.target == target]
-        if not found:
-            message = f"{table[:200]!r} has no watch with the target {target[:200]!r}. Its targets: {targets}."
-            similar = did_you_mean(target[:200], targets.split(", "), "{!r}")
-            raise InputError("unknown_watch", message + similar, "target")
-    if len(found) > 1:
-        raise InputError("ambiguous_watch", f"`target` may be {targets}: name one.", "target")
-    return found[0]
-
-
-async def _unknown_table(database: Database, table: str) -> InputError:
-    """Names the watched table that is meant, if the words resemble one or are a watch, table.target."""
-    message = f"No table {table[:200]!r} is watched."
-    watched = await list_watched(database)
-    for name, target in watched:
-        if table in {f"{name}.{target}", f"{name.partition('.')[2]}.{target}"}:
-            named = table.removesuffix(f".{target}")
-            message += f" It is the name of a watch: give `table` {named!r}, `target` {target!r}."
-            return InputError("unknown_watch", message, "table")
-    names = {name.partition(".")[2]: name for name, _ in watched}
-    wanted = table[:200].rpartition(".")[2].strip('"')
-    similar = most_similar(wanted, names)
-    if similar is not None:
-        message += f" Did you mean {names[similar]!r}?"
-    return InputError("unknown_watch", message, "table")
-
-
-def check_model(watch: SearchedWatch, model: ModelInfo) -> None:
-    """Raises InputError (`other_model`) if the watch's vectors are not of `model`: distances would mean nothing."""
-    if watch.fingerprint not in {None, model.fingerprint} or watch.dimensions != model.dim:
-        theirs = f"{watch.model} ({watch.fingerprint})" if watch.fingerprint else f"{watch.dimensions} dimensions"
-        message = (
-            f"The vectors of {watch.table_name}.{watch.target} are of another model, {theirs}; this service runs "
-            f"{model.id} ({model.fingerprint}). Ask a service that runs theirs, or have the table embedded again."
-        )
-        raise InputError("other_model", message, "table")
+from sidecar.postgres.search import SearchedWatch
+from sidecar.similarity import did_you_mean
 
 
 def check_columns(watch: SearchedWatch, body: SearchBody) -> None:
@@ -129,20 +67,6 @@ def word_columns(watch: SearchedWatch, columns: Sequence[str] | None) -> Sequenc
         "exposed tsvector column."
     )
     raise InputError("hybrid_needs_columns", message, "hybrid.columns")
-
-
-def warnings_of(watch: SearchedWatch) -> list[str]:
-    """Reasons why results of this watch may be incomplete or out of date."""
-    warnings = []
-    if watch.fingerprint is None:
-        warnings.append("The watch holds no vectors yet.")
-    if watch.paused:
-        warnings.append("The watch is paused: rows that have changed since are found by their old content.")
-    if watch.broken:
-        warnings.append(f"The watch is broken, so its vectors may be out of date: {watch.broken}")
-    if watch.gone:
-        warnings.append(f"Exposed columns that no longer exist: {', '.join(watch.gone)}.")
-    return warnings
 
 
 def _check_no_operator(watch: SearchedWatch, column: FilteredColumn) -> None:

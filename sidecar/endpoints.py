@@ -1,0 +1,89 @@
+"""The operations of all endpoints, composed from the parts of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sidecar.config import Settings
+from sidecar.http.cohere.endpoints import CohereEndpoints
+from sidecar.http.embed.contents import ContentEmbedder
+from sidecar.http.embed.endpoints import EmbeddingEndpoints
+from sidecar.http.health import HealthEndpoints, MetricsEndpoint
+from sidecar.http.images.fetcher import FetchLimits, ImageFetcher
+from sidecar.http.images.loader import ImageLoader
+from sidecar.http.images.name_resolution import NameResolver
+from sidecar.http.limits import RequestLimits
+from sidecar.http.openai.endpoints import OpenaiEndpoints
+from sidecar.http.openai.infinity import InfinityEndpoints
+from sidecar.http.operation import Operation
+from sidecar.http.rerank.endpoints import RerankEndpoints
+from sidecar.http.search.endpoints import SearchEndpoint
+from sidecar.http.tei.endpoints import TeiEndpoints
+from sidecar.http.watches.endpoints import WatchesEndpoint
+from sidecar.postgres.outage import Outage
+from sidecar.postgres.reads import Reads
+from sidecar.readiness import Readiness
+from sidecar.running_parts import RunningParts
+from sidecar.telemetry.objectives import Objectives
+from sidecar.telemetry.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointParts:
+    """What endpoints need of the process. `reads`: None without a database."""
+
+    settings: Settings
+    limits: RequestLimits
+    readiness: Readiness
+    running: RunningParts
+    telemetry: Telemetry
+    objectives: Objectives
+    outage: Outage
+    reads: Reads | None
+    refresh_gauges: Callable[[], Awaitable[None]]
+
+
+def make_operations(parts: EndpointParts) -> list[Operation]:
+    """The operations of all endpoints but those of the documentation."""
+    images = _image_loader(parts.settings)
+    return [*_model_operations(parts, images), *_operator_operations(parts), *_database_operations(parts, images)]
+
+
+def _model_operations(parts: EndpointParts, images: ImageLoader) -> list[Operation]:
+    """Vectors and scores of what the caller sends."""
+    settings, get_models, limits = parts.settings, parts.running.get_models, parts.limits
+    embedder = ContentEmbedder(get_models, limits, images)
+    aliases = settings.aliases_of(settings.vision_model_id)
+    openai = OpenaiEndpoints(embedder, aliases)
+    return [
+        *EmbeddingEndpoints(get_models, limits).operations(),
+        *openai.operations(),
+        *InfinityEndpoints(get_models, openai).operations(),
+        *CohereEndpoints(embedder, aliases).operations(),
+        *TeiEndpoints(embedder, parts.readiness).operations(),
+        *RerankEndpoints(get_models, limits, images, settings.aliases_of(settings.rerank_model_id)).operations(),
+    ]
+
+
+def _operator_operations(parts: EndpointParts) -> list[Operation]:
+    """The state of the process."""
+    health = HealthEndpoints(parts.readiness, parts.running, parts.objectives, parts.outage, parts.reads)
+    return [
+        *health.operations(),
+        *MetricsEndpoint(parts.telemetry.metrics, parts.refresh_gauges).operations(),
+    ]
+
+
+def _database_operations(parts: EndpointParts, images: ImageLoader) -> list[Operation]:
+    """The watched tables."""
+    running, reads = parts.running, parts.reads
+    return [
+        *WatchesEndpoint(reads, lambda: running.model).operations(),
+        *SearchEndpoint(running.get_models, parts.limits, images, reads, parts.telemetry).operations(),
+    ]
+
+
+def _image_loader(settings: Settings) -> ImageLoader:
+    limits = FetchLimits(settings.allow_image_urls, settings.max_image_bytes, settings.image_url_timeout_s)
+    return ImageLoader(settings.max_image_bytes, ImageFetcher(limits, NameResolver()))

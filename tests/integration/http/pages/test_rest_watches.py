@@ -1,0 +1,32 @@
+"""The answer in the section Watches of docs/rest.md."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.encoders import HashEncoder
+from tests.integration.search.shop import claim_space, connect, searching
+from tests.integration.sql.session import run
+
+PAGE = (Path(__file__).parents[4] / "docs" / "rest.md").read_text(encoding="utf-8")
+
+
+def first_block(section: str, language: str) -> str:
+    """The first block of that language in a section of the page."""
+    part = PAGE.partition(f"\n## {section}\n")[2]
+    found = re.search(rf"^```{language}\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+async def test_the_watch_of_the_search_is_listed_as_the_page_says(database_url: str) -> None:
+    expected = json.loads(first_block("Watches", "json"))
+    (model,) = (watch["model"] for watch in expected["watches"])
+    encoder = HashEncoder(model)
+    with connect(database_url) as db:
+        run(db, first_block("Search", "sql"))
+        claim_space(db, encoder)
+    async with searching(database_url, encoder) as client:
+        assert (await client.get("/watches")).json() == expected
