@@ -29,6 +29,7 @@ from benchmarks.ingest.sidecars import measure_sidecars
 from benchmarks.ingest.takeover import measure_takeover
 from benchmarks.part import Group, Part, Run
 from benchmarks.serving.scale import DEMO, FULL
+from benchmarks.serving.searches import measure_searches
 from benchmarks.serving.serving import measure_overloaded, measure_serving, measure_with_model
 from benchmarks.serving.sql_queries import measure_sql_queries
 
@@ -63,6 +64,7 @@ PARTS: Sequence[Part] = (
     Part("pictures", Group.PICTURES, lambda run: measure_decoding(run.rounds)),
     Part("serving", Group.SERVING, lambda run: measure_serving(run.server, FULL)),
     Part("sql", Group.SERVING, lambda run: measure_sql_queries(run.server, run.rounds)),
+    Part("search", Group.SERVING, lambda run: measure_searches(run.server, run.rounds)),
     Part("overload", Group.OVERLOAD, _measure_overload),
     Part("model", Group.MODEL, lambda run: measure_with_model(run.server, DEMO)),
 )

@@ -17,6 +17,7 @@ from sidecar.http.embed.all_or_none import embed_pictures, embed_texts
 from sidecar.http.images.loader import ImageLoader
 from sidecar.http.models import Models
 from sidecar.http.rerank.documents import RerankDocument
+from sidecar.inner_products import inner_products
 
 ScoreKind: TypeAlias = Literal["cross_encoder", "siglip_pair"]
 
@@ -122,7 +123,7 @@ async def _score_pictures(
     with models.embedder.reserve(texts=1, pictures=len(sources)) as reservation:
         (text,) = await embed_texts(models.embedder, [query], ["query"], reservation)
         pictures = await embed_pictures(models.embedder, sources, reservation)
-    cosines = np.stack([picture.vector for picture in pictures]) @ text.vector
+    cosines = inner_products(np.stack([picture.vector for picture in pictures]), text.vector[None])[:, 0]
     truncated = ["query"] if text.truncated else []
     tokens = text.tokens + sum(picture.tokens for picture in pictures)
     raw = pair_logits(scale, cosines)

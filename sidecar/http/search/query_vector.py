@@ -98,7 +98,7 @@ def weighted_sum(vectors: Sequence[NDArray[np.float32]], weights: Sequence[float
 
     Raises InputError (`no_direction`) if nothing is left of them.
     """
-    total = np.asarray(weights, np.float64) @ np.stack(vectors).astype(np.float64)
+    total: NDArray[np.float64] = np.sum(np.asarray(weights, np.float64)[:, None] * np.stack(vectors), axis=0)
     length = float(np.linalg.norm(total))
     if not _LEAST_SHARE * sum(map(abs, weights)) < length < np.inf:
         message = "`query` has no direction: its parts cancel each other out, or all weights are 0."

@@ -35,6 +35,7 @@ from sidecar.http.tei.bodies import (
     UnixTime,
 )
 from sidecar.http.tei.errors import TeiError
+from sidecar.inner_products import inner_products
 from sidecar.readiness import Readiness
 
 _HEADERS = (*VECTOR_HEADERS, COMPUTE_TOKENS)
@@ -83,7 +84,8 @@ class TeiEndpoints:
         truncate = None if body.parameters is None else body.parameters.truncate
         embedded = await self._embed(request, models, contents, truncate=truncate)
         source, *others = (result.vector for result in embedded)
-        return JsonResponse(np.stack(others) @ source, headers=_headers(embedded, models.embedding_model))
+        cosines = inner_products(np.stack(others), source[None])[:, 0]
+        return JsonResponse(cosines, headers=_headers(embedded, models.embedding_model))
 
     async def info(self, _request: Request) -> Response:
         models = self._embedder.get_models()
