@@ -54,7 +54,8 @@ def _bring_up_to_date(use: _Use, key: ApiKey, monotonic_s: float, utc_s: float) 
         use.missing = max(min(use.missing, key.rate.burst) - refilled, 0.0)
     use.at_s = monotonic_s
     day = int(utc_s // _DAY_S)
-    if day > use.day:  # a clock that was set back does not fill a quota again
+    # A clock that is set back by hours does not fill a quota again; by days: it was wrong before.
+    if day > use.day or day < use.day - 1:
         use.day, use.requests_of_day = day, 0
 
 
