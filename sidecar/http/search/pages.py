@@ -16,6 +16,7 @@ from sidecar.postgres.search import NearestRow
 
 MAX_PAGED_ROWS = 100_000  # search_page refuses to go further
 _DIGEST_BYTES = 9
+_ROUNDING = 1e-6  # of float32 vectors: without it `min_score` 1 would miss the row that was asked for
 _SEARCH = {"table", "target", "text", "image", "vector", "query", "include_keys", "filter"}
 
 
@@ -47,8 +48,10 @@ def page_of(body: SearchBody, rows: Sequence[NearestRow], wanted: int, skipped: 
     """
     first = {row.key for row in sorted(rows, key=rows_up_to)[:wanted]}
     kept = [row for row in rows if row.key in first][0 if is_reordered(body) else body.offset - skipped :]
-    least = body.min_score
-    return kept if least is None else [row for row in kept if row.distance is not None and 1 - row.distance >= least]
+    if body.min_score is None:
+        return kept
+    least = body.min_score - _ROUNDING
+    return [row for row in kept if row.distance is not None and 1 - row.distance >= least]
 
 
 def read_place(body: SearchBody, fingerprint: str) -> str | None:

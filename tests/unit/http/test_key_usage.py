@@ -57,6 +57,12 @@ def test_a_clock_that_is_set_back_does_not_give_a_second_quota() -> None:
     assert permitted(usage, key, 0.0, 20_000 * DAY_S - 1) == 0
 
 
+def test_a_quota_counts_again_once_a_clock_that_was_days_ahead_is_right() -> None:
+    usage, key = KeyUsage(), replace(KEY, quota=Quota(5))
+    assert permitted(usage, key, 0.0, 20_400 * DAY_S) == 5
+    assert permitted(usage, key, 0.0, 20_000 * DAY_S) == 5
+
+
 def test_requests_beyond_the_rate_do_not_use_up_the_quota() -> None:
     usage, key = KeyUsage(), replace(LIMITED, quota=Quota(5))
     assert permitted(usage, key, 0.0) == 3
