@@ -28,15 +28,17 @@ from sidecar.batching.device_health import DeviceCall, HealthLimits
 from sidecar.batching.devices import Device, Devices
 from sidecar.batching.embedder import Embedder
 from sidecar.batching.encoder import Encoder, PairScorer, ScorerCopies, framing_of
+from sidecar.batching.job import Lane
 from sidecar.batching.lanes import BatchSettings
 from sidecar.batching.reranker import LazyScorer, Reranker
 from sidecar.concurrency import background, in_daemon_thread
 from sidecar.config import Settings, load_settings, misspelt_variables, set_compiler_defaults, set_openmp_defaults
-from sidecar.endpoints import EndpointParts, make_operations
+from sidecar.endpoints import EndpointParts, make_event_feed, make_operations
 from sidecar.error_lines import write_error
 from sidecar.errors import ConfigurationError, DeviceError, ModelError, SidecarError
 from sidecar.http.access import Access
 from sidecar.http.application import HttpSetup, make_http_application
+from sidecar.http.health import HealthEndpoints
 from sidecar.http.key_ring import KeyRing
 from sidecar.http.limits import RequestLimits
 from sidecar.http.models import ModelInfo, Models
@@ -57,10 +59,12 @@ from sidecar.readiness import Readiness
 from sidecar.running_parts import READ_WATCHES_S, RunningParts
 from sidecar.sql_queries.query_server import QueryServer
 from sidecar.supervisor import Supervisor, log_failure
+from sidecar.telemetry.history import History
 from sidecar.telemetry.logs.configuration import configure_logging
 from sidecar.telemetry.metrics.device import DeviceFacts
 from sidecar.telemetry.metrics.registry import Metrics
 from sidecar.telemetry.objectives import ObjectiveMetrics, Objectives
+from sidecar.telemetry.observer import Observer
 from sidecar.telemetry.telemetry import Telemetry, open_traces
 
 logger = logging.getLogger(__name__)
@@ -118,9 +122,9 @@ def create_app(
     return sidecar.make_app()
 
 
-def make_telemetry(settings: Settings, objectives: Objectives) -> Telemetry:
-    """The telemetry of one process, which feeds `objectives` too."""
-    telemetry = Telemetry(traces=open_traces(settings), observers=[objectives])
+def make_telemetry(settings: Settings, objectives: Objectives, *observers: Observer) -> Telemetry:
+    """The telemetry of one process, which feeds `objectives` and other observers too."""
+    telemetry = Telemetry(traces=open_traces(settings), observers=[objectives, *observers])
     telemetry.metrics.registry.register(ObjectiveMetrics(objectives))
     return telemetry
 
@@ -169,7 +173,8 @@ class Sidecar:
         self._on_failure = on_failure
         self._keys = KeyRing(settings.api_keys, settings.api_keys_file)
         self._objectives = Objectives(settings)
-        self._telemetry = make_telemetry(settings, self._objectives)
+        self._history = History([lane.value for lane in Lane])
+        self._telemetry = make_telemetry(settings, self._objectives, self._history)
         self._devices: Devices | None = None  # until the model is loaded
         self.readiness = Readiness(lambda: None if self._devices is None else self._devices.trouble)
         self._outage = Outage()
@@ -180,6 +185,8 @@ class Sidecar:
         self._standby = _open_standby(settings)
         self._reads = Reads(self._database, self._standby, settings.search_max_lag_s) if self._database else None
         self._watch_reader = WatchReader(self._database, self._telemetry.metrics.watches) if self._database else None
+        self._health = HealthEndpoints(self.readiness, self._parts, self._objectives, self._outage, self._reads)
+        self._feed = make_event_feed(self._history, self._health, self._watch_reader)
         self._ingest: Ingest | None = None
         self._scorer: LazyScorer | None = None
         self._stop_by = 0.0  # on the loop's clock
@@ -190,7 +197,8 @@ class Sidecar:
         settings, limits = self._settings, RequestLimits.from_settings(self._settings)
         origins = settings.cors_allow_origins
         operations = self._operations(limits)
-        self._objectives.queries = {(each.path, each.method) for each in operations if each.is_query}
+        queries = {(each.path, each.method) for each in operations if each.is_query}
+        self._objectives.queries = self._history.queries = queries
         setup = HttpSetup(
             limits=limits,
             access=Access(
@@ -216,8 +224,9 @@ class Sidecar:
             readiness=self.readiness,
             running=self._parts,
             telemetry=telemetry,
-            objectives=self._objectives,
-            outage=self._outage,
+            health=self._health,
+            feed=self._feed,
+            keys=self._keys,
             reads=reads,
             refresh_gauges=self.refresh_gauges,
         )
@@ -236,6 +245,7 @@ class Sidecar:
         timeout_s = self._settings.shutdown_timeout_s
         timeout_s -= min(_EXIT_SHARE * timeout_s, _MAX_EXIT_S)
         self._stop_by = asyncio.get_running_loop().time() + timeout_s
+        self._feed.close()
         if self._ingest is not None:
             self._ingest.request_stop()
         if self._scorer is not None:
@@ -272,6 +282,7 @@ class Sidecar:
         async with (
             self._sending_traces(),
             self._open_database(),
+            self.supervisor.running("events", self._feed.run()),
             self.supervisor.running("api-keys", self._keys.follow_file()),
             self.supervisor.running("event-loop-lag", self._telemetry.metrics.process.measure_loop_lag()),
             self.supervisor.running("sidecar", self._run()) as task,

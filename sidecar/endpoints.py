@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from sidecar.config import Settings
 from sidecar.http.cohere.endpoints import CohereEndpoints
 from sidecar.http.embed.contents import ContentEmbedder
 from sidecar.http.embed.endpoints import EmbeddingEndpoints
-from sidecar.http.health import HealthEndpoints, MetricsEndpoint
+from sidecar.http.events.endpoints import EventsEndpoint
+from sidecar.http.events.feed import EventFeed
+from sidecar.http.health import NO_DATABASE, HealthEndpoints, MetricsEndpoint, StatusAnswer, WatchesReading
 from sidecar.http.images.fetcher import FetchLimits, ImageFetcher
 from sidecar.http.images.loader import ImageLoader
 from sidecar.http.images.name_resolution import NameResolver
+from sidecar.http.key_ring import KeyRing
 from sidecar.http.limits import RequestLimits
 from sidecar.http.openai.endpoints import OpenaiEndpoints
 from sidecar.http.openai.infinity import InfinityEndpoints
@@ -21,11 +26,12 @@ from sidecar.http.rerank.endpoints import RerankEndpoints
 from sidecar.http.search.endpoints import SearchEndpoint
 from sidecar.http.tei.endpoints import TeiEndpoints
 from sidecar.http.watches.endpoints import WatchesEndpoint
-from sidecar.postgres.outage import Outage
 from sidecar.postgres.reads import Reads
+from sidecar.postgres.watch_reader import WatchReader
 from sidecar.readiness import Readiness
-from sidecar.running_parts import RunningParts
-from sidecar.telemetry.objectives import Objectives
+from sidecar.redaction import redact
+from sidecar.running_parts import READ_WATCHES_S, RunningParts
+from sidecar.telemetry.history import Backlog, History
 from sidecar.telemetry.telemetry import Telemetry
 
 
@@ -38,8 +44,9 @@ class EndpointParts:
     readiness: Readiness
     running: RunningParts
     telemetry: Telemetry
-    objectives: Objectives
-    outage: Outage
+    health: HealthEndpoints
+    feed: EventFeed
+    keys: KeyRing
     reads: Reads | None
     refresh_gauges: Callable[[], Awaitable[None]]
 
@@ -68,10 +75,10 @@ def _model_operations(parts: EndpointParts, images: ImageLoader) -> list[Operati
 
 def _operator_operations(parts: EndpointParts) -> list[Operation]:
     """The state of the process."""
-    health = HealthEndpoints(parts.readiness, parts.running, parts.objectives, parts.outage, parts.reads)
     return [
-        *health.operations(),
+        *parts.health.operations(),
         *MetricsEndpoint(parts.telemetry.metrics, parts.refresh_gauges).operations(),
+        *EventsEndpoint(parts.feed, parts.keys.still_has).operations(),
     ]
 
 
@@ -82,6 +89,27 @@ def _database_operations(parts: EndpointParts, images: ImageLoader) -> list[Oper
         *WatchesEndpoint(reads, lambda: running.model).operations(),
         *SearchEndpoint(running.get_models, parts.limits, images, reads, parts.telemetry).operations(),
     ]
+
+
+def make_event_feed(history: History, health: HealthEndpoints, watch_reader: WatchReader | None) -> EventFeed:
+    """The feed of /events, which reads the watches at the rate of `watch_reader`; None: there is no database."""
+    if watch_reader is None:
+        return EventFeed(history, _do_nothing, dict, lambda: health.report(NO_DATABASE))
+
+    def backlogs() -> dict[str, Backlog] | None:
+        latest = watch_reader.latest
+        return None if latest is None else {each.name: Backlog(each.pending, each.failed) for each in latest}
+
+    def report() -> StatusAnswer:
+        latest, trouble = watch_reader.latest, watch_reader.trouble
+        state: Literal["ok", "unavailable"] = "unavailable" if latest is None else "ok"
+        return health.report(WatchesReading(state, trouble and redact(trouble), latest))
+
+    return EventFeed(history, partial(watch_reader.refresh, READ_WATCHES_S), backlogs, report)
+
+
+async def _do_nothing() -> None:
+    pass
 
 
 def _image_loader(settings: Settings) -> ImageLoader:

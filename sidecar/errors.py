@@ -6,6 +6,7 @@
     │   ├── TextRejected            blank after canonicalisation, not a string, without a finite vector …
     │   └── PictureRejected         not a picture, truncated, too many pixels, crashed its decoder …
     ├── Overloaded                  a bounded queue is full; retry after `retry_after_s`
+    ├── TooManyListeners            all places of /events are taken; retry after `retry_after_s`
     ├── ModelError                  the model cannot be loaded, or fails its self-test
     ├── RerankModelFailed           the reranking model cannot be loaded; retry after `retry_after_s`
     ├── DeviceError                 the device failed while encoding; no input is to blame
@@ -70,6 +71,14 @@ class PictureRejected(InputError):
 
 class Overloaded(SidecarError):
     """A bounded queue is full."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyListeners(SidecarError):
+    """As many clients as may follow /events do so already."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)

@@ -19,6 +19,7 @@ from sidecar.errors import (
     Overloaded,
     RerankModelFailed,
     SidecarError,
+    TooManyListeners,
     WatchChanged,
 )
 from sidecar.http.access import AccessDenied
@@ -60,6 +61,7 @@ _STATUS_OF_INPUT_ERROR = {
 # Status and code of other errors, by class; the first match counts.
 _STATUS_OF_ERROR: tuple[tuple[type[SidecarError], int, str], ...] = (
     (Overloaded, 429, "overloaded"),
+    (TooManyListeners, 503, "too_many_listeners"),
     (DeviceError, 503, "device_error"),
     (DecoderUnavailable, 503, "decoder_unavailable"),
     (ModelError, 503, "model_failed"),
@@ -118,7 +120,9 @@ def error_response_to(error: SidecarError) -> JsonResponse:
     if isinstance(error, NotReady):
         return error_response(503, error.code, error.message, retry_after_s=error.retry_after_s)
     status, code = next((status, code) for kind, status, code in _STATUS_OF_ERROR if isinstance(error, kind))
-    retry_after_s = error.retry_after_s if isinstance(error, Overloaded | RerankModelFailed) else None
+    retry_after_s = (
+        error.retry_after_s if isinstance(error, Overloaded | TooManyListeners | RerankModelFailed) else None
+    )
     if isinstance(error, DeviceError | DecoderUnavailable | DatabaseUnavailable | Contention):
         retry_after_s = _RETRY_S
     message = str(error)

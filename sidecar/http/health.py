@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -30,7 +31,6 @@ from sidecar.telemetry.metrics.registry import Metrics
 from sidecar.telemetry.objectives import ObjectiveReport, Objectives
 
 _READ_WATCHES_TIMEOUT_S = 5.0
-_Database: TypeAlias = Literal["none", "ok", "unavailable"]
 _DATABASE = "`none` (REST only), `ok`, `not tried yet`, or `gone since …, trying again`."
 
 _SEARCH_DATABASE = (
@@ -120,6 +120,19 @@ class StatusAnswer(AnswerModel):
     objectives: Mapping[str, ObjectiveReport]
 
 
+@dataclass(frozen=True, slots=True)
+class WatchesReading:
+    """The watches as last read, None if that failed for the reason in `detail`. `lag_s`: of the standby read from."""
+
+    database: Literal["none", "ok", "unavailable"]
+    detail: str | None = None
+    watches: Sequence[WatchStatus] | None = None
+    lag_s: float | None = None
+
+
+NO_DATABASE = WatchesReading("none", "REST only: DATABASE_URL is not set.")
+
+
 class HealthEndpoints:
     """/livez, /readyz, /healthz and /status, also while the database is down. `reads`: None without one."""
 
@@ -174,27 +187,29 @@ class HealthEndpoints:
 
     async def status(self, _request: Request) -> Response:
         """Always 200, with what is known: `watches` is null while the database cannot be read."""
-        database, detail, watches, lag_s = await self._database()
+        return JsonResponse(self.report(await self._read_watches()))
+
+    def report(self, reading: WatchesReading) -> StatusAnswer:
+        """The state of the process, with the watches of that reading."""
+        watches, lag_s = reading.watches, reading.lag_s
         summary = None if watches is None else summarize(watches)
-        return JsonResponse(
-            StatusAnswer(
-                status=self._readiness_text(),
-                version=sidecar.__version__,
-                model=self._process.model,
-                devices=[DeviceState(each.device, each.trouble and redact(each.trouble)) for each in self._states],
-                lanes=self._process.lanes,
-                ingest=self._process.ingest,
-                rerank=redact(self._process.rerank),
-                database=database,
-                database_detail=detail,
-                database_gone_since=self._outage.since,
-                search_database=self._search_database,
-                replica_lag_s=None if lag_s is None else round(lag_s, 3),
-                summary=None if summary is None else summary.text,
-                health=None if summary is None else summary.health,
-                watches=watches,
-                objectives=self._objectives.report(),
-            )
+        return StatusAnswer(
+            status=self._readiness_text(),
+            version=sidecar.__version__,
+            model=self._process.model,
+            devices=[DeviceState(each.device, each.trouble and redact(each.trouble)) for each in self._states],
+            lanes=self._process.lanes,
+            ingest=self._process.ingest,
+            rerank=redact(self._process.rerank),
+            database=reading.database,
+            database_detail=reading.detail,
+            database_gone_since=self._outage.since,
+            search_database=self._search_database,
+            replica_lag_s=None if lag_s is None else round(lag_s, 3),
+            summary=None if summary is None else summary.text,
+            health=None if summary is None else summary.health,
+            watches=watches,
+            objectives=self._objectives.report(),
         )
 
     @staticmethod
@@ -225,19 +240,19 @@ class HealthEndpoints:
     def _search_database(self) -> str:
         return "none" if self._reads is None else str(self._reads)
 
-    async def _database(self) -> tuple[_Database, str | None, Sequence[WatchStatus] | None, float | None]:
+    async def _read_watches(self) -> WatchesReading:
         if self._reads is None:
-            return "none", "REST only: DATABASE_URL is not set.", None, None
+            return NO_DATABASE
         try:
             async with asyncio.timeout(_READ_WATCHES_TIMEOUT_S):
                 watches, lag_s = await self._reads.read(read_status)
-                return "ok", None, watches, lag_s
+                return WatchesReading("ok", None, watches, lag_s)
         except DatabaseError as error:
             if isinstance(error, DatabaseUnavailable):
                 self._outage.report(error)
-            return "unavailable", redact(str(error)), None, None
+            return WatchesReading("unavailable", redact(str(error)))
         except TimeoutError:
-            return "unavailable", f"No answer within {_READ_WATCHES_TIMEOUT_S:g} s.", None, None
+            return WatchesReading("unavailable", f"No answer within {_READ_WATCHES_TIMEOUT_S:g} s.")
 
 
 class MetricsEndpoint:

@@ -25,7 +25,12 @@ class JsonResponse(Response):
         super().__init__(content, status_code, headers)
 
     def render(self, content: Any) -> bytes:
-        return orjson.dumps(content, default=_fields, option=orjson.OPT_SERIALIZE_NUMPY)
+        return to_json(content)
+
+
+def to_json(content: object) -> bytes:
+    """JSON of models, dataclasses, numpy arrays and plain values, on one line."""
+    return orjson.dumps(content, default=_fields, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class SerializedList:

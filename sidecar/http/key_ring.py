@@ -48,6 +48,10 @@ class KeyRing:
         """The keys in force: another tuple after each change."""
         return self._keys
 
+    def still_has(self, key: ApiKey | None) -> bool:
+        """Whether a key that was found earlier is still in force; None: whether there are still no keys."""
+        return not self._keys if key is None else key in self._keys
+
     def find(self, secret: str) -> ApiKey | None:
         """The key whose secret this is, or None. Takes the same time for all, however much of a secret is right."""
         presented = digest_of(secret)

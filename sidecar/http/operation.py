@@ -26,6 +26,7 @@ class MediaType(StrEnum):
     FORM = "multipart/form-data"
     TEXT = "text/plain"
     OPENMETRICS = "application/openmetrics-text"
+    EVENTS = "text/event-stream"
     HTML = "text/html"
     JAVASCRIPT = "text/javascript"
     CSS = "text/css"

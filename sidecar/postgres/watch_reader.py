@@ -23,11 +23,13 @@ MAX_SHARE = 0.1  # of the time that one connection may spend reading
 class WatchReader:
     """Reads when `refresh` is called, in the task of `run`. Without scrapes the database is not queried.
 
-    `latest` is the last reading; None before the first one, and while the database cannot be read.
+    `latest` is the last reading; None before the first one, and while the database cannot be read for the reason in
+    `trouble`.
     """
 
     def __init__(self, database: Database, metrics: WatchMetrics) -> None:
         self.latest: Sequence[WatchStatus] | None = None
+        self.trouble: str | None = None
         self._database = database
         self._metrics = metrics
         self._wanted = asyncio.Event()
@@ -58,11 +60,11 @@ class WatchReader:
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
-                self.latest = await read_status(self._database)
+                self.latest, self.trouble = await read_status(self._database), None
                 self._metrics.set_readings([_reading(status) for status in self.latest])
         except (DatabaseError, TimeoutError) as error:
             logger.debug("no reading of the watches for the metrics: %r", error)
-            self.latest = None
+            self.latest, self.trouble = None, str(error) or f"No answer within {READ_TIMEOUT_S:g} s."
             self._metrics.set_database_down()
 
 

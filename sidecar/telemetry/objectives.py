@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from sidecar.settings import Settings
+from sidecar.telemetry.observer import Observer
 from sidecar.telemetry.request_context import request_is_large
 from sidecar.telemetry.rolling_window import (
     DurationCounts,
@@ -129,8 +130,8 @@ class Objective:
         return total.bad / total.events / (1 - self.target) if total.events else None
 
 
-class Objectives:
-    """An Observer that judges queries and vectors. `queries`: routes with their methods, set once they are known."""
+class Objectives(Observer):
+    """Judges queries and vectors. `queries`: routes with their methods, set once they are known."""
 
     def __init__(self, settings: Settings, clock: Clock = time.monotonic) -> None:
         self.query_latency = Objective(_SHARE_IN_TIME, settings.slo_query_p95_ms / 1000, clock)
@@ -155,9 +156,10 @@ class Objectives:
         if answered or status >= 500 or status == _OVERLOADED:
             self.availability.record_event(answered)
 
-    def vectors_committed(self, watch: str, lags_s: Sequence[float]) -> None:  # noqa: ARG002 - one for all watches
+    def vectors_committed(self, watch: str, lags_s: Sequence[float], backfilled: int) -> None:  # noqa: ARG002 - of any
         """See Observer."""
-        self.lag.record_all(lags_s)
+        if lags_s:
+            self.lag.record_all(lags_s)
 
     def report(self) -> dict[str, ObjectiveReport]:
         return {name: objective.report() for name, objective in self.by_name.items()}

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Protocol
 
 from sidecar.settings import Settings
 from sidecar.telemetry.metrics.ingest import OutcomeCounts
 from sidecar.telemetry.metrics.registry import Metrics
+from sidecar.telemetry.observer import Observer
 from sidecar.telemetry.traces import AttributeValue, MicroBatchReport, Traces
 
 
@@ -22,18 +22,6 @@ class Stage(StrEnum):
     QUEUE = "queue"  # waiting for the device
     DEVICE = "device"  # in a micro-batch
     DATABASE = "database"  # claim, read, complete, search
-
-
-class Observer(Protocol):
-    """Receives requests and vectors besides the metrics. Called on the event loop, so it has to be quick."""
-
-    def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
-        """`route` is a documented path or `other`; `status` is 499 if the client went first."""
-        ...
-
-    def vectors_committed(self, watch: str, lags_s: Sequence[float]) -> None:
-        """Changed rows of one watch got their vectors. `lags_s`: time since each change; backfills are left out."""
-        ...
 
 
 def open_traces(settings: Settings) -> Traces:
@@ -100,6 +88,9 @@ class Telemetry:
         if report.error is not None:
             device.errors.inc(report.kind)
         device.record_use(report.device, report.duration_s, report.retried)
+        lane_s = report.lane_s()
+        for observer in self._observers:
+            observer.device_used(lane_s)
         self.traces.micro_batch_done(report)
 
     def query_cache_looked_up(self, hits: int, misses: int) -> None:
@@ -147,9 +138,8 @@ class Telemetry:
     def vectors_committed(self, watch: str, lags_s: Sequence[float], backfill_lags_s: Sequence[float]) -> None:
         """See Observer."""
         self.metrics.ingest.vectors_committed(watch, lags_s, backfill_lags_s)
-        if lags_s:
-            for observer in self._observers:
-                observer.vectors_committed(watch, lags_s)
+        for observer in self._observers:
+            observer.vectors_committed(watch, lags_s, len(backfill_lags_s))
 
     def set_watches(self, watches: Iterable[str]) -> None:
         """Sets the watches that exist now; metrics of all others disappear."""

@@ -101,6 +101,14 @@ class MicroBatchReport:
     def units(self) -> int:
         return sum(job.units for job in self.jobs)
 
+    def lane_s(self) -> dict[str, float]:
+        """The duration, divided among the lanes of its jobs by their units."""
+        unit_s = self.duration_s / max(self.units, 1)
+        shares: dict[str, float] = {}
+        for job in self.jobs:
+            shares[job.lane] = shares.get(job.lane, 0.0) + job.units * unit_s
+        return shares
+
 
 _NO_SPAN = nullcontext()
 _NO_REQUEST_SPAN = nullcontext(RequestSpan())

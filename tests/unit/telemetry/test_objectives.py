@@ -186,8 +186,8 @@ def test_probes_and_unknown_paths_are_no_queries(route: str, method: str) -> Non
 
 def test_the_lags_of_all_watches_are_one_objective() -> None:
     objectives = make()
-    objectives.vectors_committed("public.a.v", [0.5] * 18)
-    objectives.vectors_committed("public.b.v", [11.0, 10.0])
+    objectives.vectors_committed("public.a.v", [0.5] * 18, 0)
+    objectives.vectors_committed("public.b.v", [11.0, 10.0], 0)
     report = objectives.report()["lag"]
     assert (report.windows["5m"].events, report.windows["5m"].bad) == (20, 1)
     assert report.windows["1h"].burn_rate == pytest.approx(1.0)

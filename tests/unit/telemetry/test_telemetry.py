@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from sidecar.batching.inputs import Kind
 from sidecar.batching.job import Lane
+from sidecar.telemetry.observer import Observer
 from sidecar.telemetry.telemetry import Stage, Telemetry
 from sidecar.telemetry.traces import BatchedJob, MicroBatchReport
 from tests.scrape import read_registry
 
 
-class RecordingObserver:
+class RecordingObserver(Observer):
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, int, float]] = []
-        self.lags_s: list[tuple[str, Sequence[float]]] = []
+        self.vectors: list[tuple[str, Sequence[float], int]] = []
+        self.lane_s: list[Mapping[str, float]] = []
 
     def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
         self.requests.append((route, method, status, duration_s))
 
-    def vectors_committed(self, watch: str, lags_s: Sequence[float]) -> None:
-        self.lags_s.append((watch, lags_s))
+    def vectors_committed(self, watch: str, lags_s: Sequence[float], backfilled: int) -> None:
+        self.vectors.append((watch, lags_s, backfilled))
+
+    def device_used(self, lane_s: Mapping[str, float]) -> None:
+        self.lane_s.append(lane_s)
 
 
-def test_observers_receive_requests_and_live_vectors_but_no_backfill() -> None:
+def test_observers_receive_requests_and_vectors_with_the_lags_of_live_rows() -> None:
     observer = RecordingObserver()
     telemetry = Telemetry(observers=[observer])
     telemetry.request_started()
@@ -33,10 +38,21 @@ def test_observers_receive_requests_and_live_vectors_but_no_backfill() -> None:
     telemetry.vectors_committed("w", [0.1, 0.2], [100.0])
     telemetry.vectors_committed("w", [], [100.0])
     assert observer.requests == [("/embed/text", "POST", 429, 0.5)]
-    assert observer.lags_s == [("w", [0.1, 0.2])]
+    assert observer.vectors == [("w", [0.1, 0.2], 1), ("w", [], 1)]
     page = read_registry(telemetry.metrics.registry)
     assert page.value("sidecar_commit_to_vector_lag_seconds_count", watch="w") == 2
     assert page.value("sidecar_backfill_lag_seconds_count", watch="w") == 2
+
+
+def test_observers_receive_the_time_of_a_micro_batch_by_lane() -> None:
+    observer = RecordingObserver()
+    telemetry = Telemetry(observers=[observer])
+    jobs = [BatchedJob("query", 1, 0.0, None), BatchedJob("ingest", 2, 0.0, None), BatchedJob("ingest", 1, 0.0, None)]
+    telemetry.micro_batch_done(MicroBatchReport("text", 4, 0.4, jobs))
+    telemetry.micro_batch_done(MicroBatchReport("text", 0, 0.4, []))
+    (first, second) = observer.lane_s
+    assert first == pytest.approx({"query": 0.1, "ingest": 0.3})
+    assert second == {}
 
 
 def test_a_stage_is_observed_even_if_it_fails() -> None:

@@ -38,6 +38,7 @@ ENDPOINTS = {
         "/livez",
         "/readyz",
         "/status",
+        "/events",
     ),
     *("/metrics", "/openapi.json", "/docs"),
 }

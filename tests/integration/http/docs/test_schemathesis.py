@@ -54,6 +54,7 @@ async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path, ext
                 "run",
             ),
             *("--header", f"Authorization: Bearer {KEY}", *extent),
+            *("--exclude-path", "/events"),  # an answer without an end
             *("--generation-deterministic", f"http://127.0.0.1:{port}/openapi.json"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

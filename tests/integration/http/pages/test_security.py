@@ -32,6 +32,8 @@ async def test_the_table_of_scopes_names_every_endpoint_that_needs_a_key(serving
         document = (await client.get("/openapi.json")).json()
         for path, operations in document["paths"].items():
             for method in operations:
+                if path == "/events":
+                    method = "head"  # noqa: PLW2901 - the body of a GET has no end
                 for scope, key in keys.items():
                     asked = {"headers": {"Authorization": f"Bearer {key}"}}
                     denied = (await client.request(method, path, **asked)).status_code == 403  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The answer in the section Watches of docs/rest.md."""
+"""The answers in the sections Watches and Events of docs/rest.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import json
 import re
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from tests.encoders import HashEncoder
+from tests.integration.http.events.stream import listening
+from tests.integration.http.live_server import live_server
 from tests.integration.search.shop import claim_space, connect, searching
 from tests.integration.sql.session import run
 
@@ -30,3 +34,20 @@ async def test_the_watch_of_the_search_is_listed_as_the_page_says(database_url: 
         claim_space(db, encoder)
     async with searching(database_url, encoder) as client:
         assert (await client.get("/watches")).json() == expected
+
+
+async def test_a_sample_has_the_fields_that_the_page_shows(database_url: str) -> None:
+    expected = json.loads(first_block("Events", "json"))
+    with connect(database_url) as db:
+        run(db, first_block("Search", "sql"))
+    async with (
+        live_server(HashEncoder(), database_url=SecretStr(database_url), ingest=False) as port,
+        listening(f"http://127.0.0.1:{port}") as stream,
+    ):
+        sample = await stream.next_of("sample", lambda data: data["watches"])
+    assert sample.keys() == expected.keys()
+    assert sample["lanes"].keys() == expected["lanes"].keys()
+    for part in ("watches", "lanes"):
+        (name, *_) = expected[part]
+        assert sample[part][name].keys() == expected[part][name].keys()
+    assert sample["queries"].keys() == expected["queries"].keys()
