@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Literal
 
+from sidecar.concurrency import in_daemon_thread
 from sidecar.config import Settings
 from sidecar.http.cohere.endpoints import CohereEndpoints
+from sidecar.http.doctor.endpoints import DoctorAnswer, DoctorEndpoint, Examine
 from sidecar.http.embed.contents import ContentEmbedder
 from sidecar.http.embed.endpoints import EmbeddingEndpoints
 from sidecar.http.events.endpoints import EventsEndpoint
@@ -26,6 +28,8 @@ from sidecar.http.rerank.endpoints import RerankEndpoints
 from sidecar.http.search.endpoints import SearchEndpoint
 from sidecar.http.tei.endpoints import TeiEndpoints
 from sidecar.http.watches.endpoints import WatchesEndpoint
+from sidecar.operations.checkup import examine
+from sidecar.operations.findings import Limits
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.watch_reader import WatchReader
 from sidecar.readiness import Readiness
@@ -79,6 +83,7 @@ def _operator_operations(parts: EndpointParts) -> list[Operation]:
         *parts.health.operations(),
         *MetricsEndpoint(parts.telemetry.metrics, parts.refresh_gauges).operations(),
         *EventsEndpoint(parts.feed, parts.keys.still_has).operations(),
+        *DoctorEndpoint(_examination(parts.settings)).operations(),
     ]
 
 
@@ -110,6 +115,19 @@ def make_event_feed(history: History, health: HealthEndpoints, watch_reader: Wat
 
 async def _do_nothing() -> None:
     pass
+
+
+def _examination(settings: Settings) -> Examine | None:
+    """What `/doctor` runs: the checks of the command, with its limits, as the service's own role."""
+    url = settings.database_url
+    if url is None:
+        return None
+    work = partial(examine, url, settings.listen_database_url or url, Limits())
+
+    async def run() -> DoctorAnswer:
+        return DoctorAnswer.model_validate(asdict(await in_daemon_thread("doctor", work)))
+
+    return run
 
 
 def _image_loader(settings: Settings) -> ImageLoader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from dataclasses import asdict
 from itertools import groupby
@@ -17,9 +16,7 @@ from sidecar.cli.output import echo, print_json, shorten, show_wait
 from sidecar.cli.tables import hang
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
-    from sidecar.operations.findings import Checkup, Finding, Limits, Severity
+    from sidecar.operations.findings import Checkup, Finding, Severity
 
 _SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")
 
@@ -40,29 +37,18 @@ def doctor(
 
     Example: sidecar doctor --json
     """
+    from sidecar.operations.checkup import examine
     from sidecar.operations.findings import Limits
 
     url = find_database_url(database_url)
     with show_wait("Looking …"):
-        checkup = _examine(url, find_direct_url(database_url), Limits(long_transaction_s=long_transaction_s))
+        checkup = examine(url, find_direct_url(database_url), Limits(long_transaction_s=long_transaction_s))
     if as_json:
         print_json(asdict(checkup))
     else:
         _print_checkup(checkup)
     if any(finding.severity != "note" for finding in checkup.findings):
         raise typer.Exit(EXIT_FINDINGS)
-
-
-def _examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
-    from sidecar.operations.checkup import check_database, check_rights, check_sessions
-    from sidecar.operations.session import connect_as_user, translate_psycopg_errors
-
-    with connect_as_user(url) as connection, translate_psycopg_errors():
-        check_rights(connection)
-        checkup = check_database(connection, limits)
-        asyncio.run(check_sessions(url, listen_url, checkup))
-    checkup.findings.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
-    return checkup
 
 
 def _print_checkup(checkup: Checkup) -> None:

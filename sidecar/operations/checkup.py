@@ -6,6 +6,7 @@ takes longer, or that the role has no rights for, is reported as not checked.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from pydantic import SecretStr
 from sidecar.errors import StatementRejected
 from sidecar.operations.findings import Checkup, Finding, Limits, NotChecked, Severity
 from sidecar.operations.rights import Right, grant_hint
-from sidecar.operations.session import CommandCursor, Connection
+from sidecar.operations.session import CommandCursor, Connection, connect_as_user, translate_psycopg_errors
 from sidecar.operations.session_probe import find_session_faults, probe_sessions
 from sidecar.postgres.remedies import NOT_PERMITTED
 from sidecar.postgres.shipped import code_digest, head_revision
@@ -26,6 +27,7 @@ from sidecar.postgres.statements import read_statements
 from sidecar.redaction import redact
 
 STATEMENT_TIMEOUT_S = 3
+_SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")
 _WITHOUT_OUR_SCHEMA = {"pgvector", "prepared_transactions", "read_only"}
 _SQL = read_statements("sidecar.operations", "checkup.sql")
 _INSTALLATION = read_statements("sidecar.operations", "installation.sql")
@@ -34,6 +36,19 @@ _INSTALLATION = read_statements("sidecar.operations", "installation.sql")
 def check_statements() -> Mapping[str, str]:
     """The statement of each check, by the name of the check."""
     return read_statements("sidecar.operations", "checks.sql")
+
+
+def examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
+    """Runs all checks, on connections of their own; findings come in the order of their severity.
+
+    Blocks, and runs an event loop of its own. Raises DatabaseUnavailable, SchemaError, StatementRejected.
+    """
+    with connect_as_user(url) as connection, translate_psycopg_errors():
+        check_rights(connection)
+        checkup = check_database(connection, limits)
+        asyncio.run(check_sessions(url, listen_url, checkup))
+    checkup.findings.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
+    return checkup
 
 
 def check_rights(connection: Connection) -> None:

@@ -1,0 +1,1 @@
+"""`GET /doctor`: the checks of `sidecar doctor`, run by the service itself."""

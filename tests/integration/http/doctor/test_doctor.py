@@ -1,0 +1,87 @@
+"""`GET /doctor`: the findings of `sidecar doctor`, for keys with the scope `admin`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import pytest
+from pydantic import SecretStr
+from starlette.requests import Request
+
+from sidecar.http.doctor.endpoints import DoctorAnswer, DoctorEndpoint
+from sidecar.operations.checkup import examine
+from sidecar.operations.findings import Limits
+from tests.encoders import HashEncoder
+from tests.integration.http.errors import assert_error
+from tests.integration.search.shop import connect, make_products, searching
+from tests.integration.sql.session import Connection, run
+from tests.ports import find_free_port
+
+KEYS = {"admin": "admin-key-0123456789", "search": "search-key-0123456789"}
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Connection]:
+    with connect(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def encoder(db: Connection) -> HashEncoder:
+    return make_products(db)
+
+
+async def test_the_findings_are_those_of_the_command(database_url: str, encoder: HashEncoder, db: Connection) -> None:
+    run(db, "alter table products disable trigger all")
+    async with searching(database_url, encoder) as client:
+        answer = (await client.get("/doctor")).json()
+        url = SecretStr(database_url)
+        expected = asdict(await asyncio.to_thread(examine, url, url, Limits()))
+    assert answer["findings"] == expected["findings"]
+    assert answer["not_checked"] == expected["not_checked"]
+    assert set(answer["facts"]) == set(expected["facts"])
+    assert any(finding["severity"] == "problem" and "products" in finding["subject"] for finding in answer["findings"])
+
+
+async def test_only_a_key_with_the_scope_admin_reads_them(database_url: str, encoder: HashEncoder) -> None:
+    keys = SecretStr(",".join(f"{scope}:{key}" for scope, key in KEYS.items()))
+    async with searching(database_url, encoder, api_keys=keys) as client:
+        assert_error(await client.get("/doctor"), 401, "missing_key", "")
+        denied = await client.get("/doctor", headers={"Authorization": f"Bearer {KEYS['search']}"})
+        assert_error(denied, 403, "forbidden_scope", "")
+        allowed = await client.get("/doctor", headers={"Authorization": f"Bearer {KEYS['admin']}"})
+    assert allowed.status_code == 200, allowed.text
+
+
+async def test_without_a_database_there_is_nothing_to_examine(encoder: HashEncoder) -> None:
+    async with searching(None, encoder) as client:
+        assert_error(await client.get("/doctor"), 404, "no_database", "There is nothing to examine")
+
+
+async def test_a_database_that_is_down_is_a_503_without_the_password() -> None:
+    url = f"postgresql://nobody:secret-password@127.0.0.1:{find_free_port()}/nothing"
+    async with searching(url, HashEncoder()) as client:
+        answer = await client.get("/doctor")
+        assert_error(answer, 503, "database_unavailable", "The service does not reach its database")
+        assert "secret-password" not in answer.text
+        assert (await client.get("/doctor")).status_code == 503
+
+
+async def test_callers_at_the_same_time_share_one_examination() -> None:
+    begun, may_end = 0, asyncio.Event()
+
+    async def count() -> DoctorAnswer:
+        nonlocal begun
+        begun += 1
+        await may_end.wait()
+        return DoctorAnswer(findings=[], not_checked=[], facts={"server": "18"})
+
+    (operation,) = DoctorEndpoint(count).operations()
+    request = Request({"type": "http"})
+    asked = [asyncio.ensure_future(operation.endpoint(request)) for _ in range(3)]
+    await asyncio.sleep(0)
+    may_end.set()
+    bodies = {bytes((await response).body) for response in asked}
+    assert (begun, bodies) == (1, {b'{"findings":[],"not_checked":[],"facts":{"server":"18"}}'})
