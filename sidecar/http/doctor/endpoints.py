@@ -1,4 +1,4 @@
-"""`GET /doctor`: faults of the database and of the way to it, and what mends each."""
+"""`GET /doctor`: faults of the database and of the way to it, and what repairs each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FindingAnswer(AnswerModel):
     subject: str = Field(description="What the finding is about: a table, a role, the server …")
     what: str
     why: str = Field(description="Why it matters.")
-    remedy: str = Field(description="The statements or the command that mend it.")
+    remedy: str = Field(description="The statements or the command that repair it.")
     run_in: Literal["psql", "shell"]
 
 
@@ -58,7 +58,7 @@ class DoctorEndpoint:
     def operations(self) -> list[Operation]:
         return [
             Operation(
-                *("GET", "/doctor", self.doctor, "Faults in the setup, and how to mend them, as `sidecar doctor`"),
+                *("GET", "/doctor", self.doctor, "Faults in the setup, and how to repair them, as `sidecar doctor`"),
                 *(Scope.ADMIN, DoctorAnswer),
                 deadline=False,  # each check has one of its own; ended early they would go on in their thread
                 errors=(404, 503),

@@ -33,6 +33,7 @@ ENDPOINTS = {
         "/v1/rerank",
         "/v2/rerank",
         "/search",
+        "/doctor",
         "/watches",
         "/healthz",
         "/livez",
