@@ -472,12 +472,9 @@ declare
     -- NULL before pgvector's library is loaded, and '' after a failed transaction that set it.
     former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
-    exposed constant text[] := sidecar_internal.exposed_columns(w);
-    wanted constant text[] := coalesce(columns, exposed);
+    wanted constant text[] := coalesce(columns, sidecar_internal.exposed_columns(w));
     before constant bigint := coalesce((after->>'n')::bigint, 0);
     depth constant bigint := before + coalesce(skip, 0) + coalesce(k, 0);
-    fault text;
-    faulty text;
 begin
     if k is null or k < 1 then
         raise exception 'k is %', coalesce(k::text, 'NULL')
@@ -492,20 +489,7 @@ begin
         raise exception 'after is %, which is not the place of a row', after using errcode = 'invalid_parameter_value', column = 'after',
             hint = 'Give the place of the row with the greatest n of the page before.';
     end if;
-    with asked as (
-        select unnest(wanted) as name, w.key_columns || exposed as allowed
-        union all select unnest(document), w.key_columns || exposed || case w.kind when 'text' then w.source else '{}' end
-    )
-    select format('column %L is not exposed by the watch', a.name), a.name into fault, faulty
-        from asked a where a.name is null or a.name <> all (a.allowed)
-    union all
-    select format('column %L is asked for twice', c.name), null from unnest(wanted) c(name) group by c.name having count(*) > 1
-    limit 1;
-    if fault is not null then
-        raise exception '%', fault using errcode = 'undefined_column',
-            hint = format('%sIts columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
-                          sidecar_internal.did_you_mean(faulty, w.key_columns || exposed), array_to_string(w.key_columns || exposed, ', '));
-    end if;
+    perform sidecar_internal.check_shown(array[w], wanted, document);
     -- Not as settings of the function, which only a superuser could restore from a dump.
     -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
     -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
@@ -518,6 +502,44 @@ begin
 end $$;
 
 COMMENT ON FUNCTION sidecar.search_page(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[], skip integer, after jsonb) IS 'A page of the rows nearest to a vector: those after `skip` rows, or after the place of a row, with the columns that the watch exposes, filtered by key and exposed columns.';
+
+CREATE FUNCTION sidecar.search_targets(relation regclass, query_vector text, targets text[], k integer DEFAULT 10, filter jsonb DEFAULT '{}'::jsonb, columns text[] DEFAULT NULL::text[], document text[] DEFAULT '{}'::text[], weights double precision[] DEFAULT NULL::double precision[], candidates integer DEFAULT NULL::integer, rrf_constant integer DEFAULT 60) RETURNS TABLE(key json, score double precision, distance double precision, distances json, ranks json, shown json, document_text text)
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
+    -- NULL before pgvector's library is loaded, and '' after a failed transaction that set it.
+    former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
+    watches constant sidecar_internal.watches[] := sidecar_internal.watches_of_targets(relation, targets);
+    wanted constant text[] := coalesce(columns, sidecar_internal.exposed_by_all(watches));
+    weighted constant double precision[] := coalesce(weights, array_fill(1::double precision, array[cardinality(targets)]));
+    proposed constant integer := coalesce(candidates, greatest(4 * k, 100));
+    embedded constant sidecar_internal.watches := (select x from unnest(watches) x order by x.fingerprint is null limit 1);
+    nearest_to text := query_vector;
+begin
+    if k is null or k < 1 or proposed < 1 or rrf_constant is null or rrf_constant < 0 then
+        raise exception 'k and candidates must be 1 or more, rrf_constant 0 or more' using errcode = 'invalid_parameter_value',
+            hint = format('They are %s, %s and %s.', coalesce(k::text, 'NULL'), coalesce(candidates::text, 'unset'), coalesce(rrf_constant::text, 'NULL'));
+    elsif cardinality(weighted) <> cardinality(targets) or exists (select from unnest(weighted) x(weight) where (x.weight >= 0 and x.weight < 'infinity') is not true) then
+        raise exception 'weights are %, of % targets', weighted, cardinality(targets) using errcode = 'invalid_parameter_value',
+            hint = 'Give a weight of 0 or more for each target: weights => array[1, 0.5].';
+    end if;
+    perform sidecar_internal.check_shown(watches, wanted, document);
+    if query_vector !~ '^\s*\[[-+0-9.eE,\s]*\]\s*$' then
+        nearest_to := sidecar_internal.embed_in_statement(sidecar_internal.query_model_of(embedded), 'text', convert_to(query_vector, 'UTF8'), 10000);
+    end if;
+    -- Not as settings of the function, which only a superuser could restore from a dump. As in search_page, but strict_order: the places
+    -- are counted in the order of the index.
+    perform set_config(settings[1], 'strict_order', true), set_config(settings[2], least(greatest(proposed, 100, former[2]::integer), 1000)::text, true),
+            set_config(settings[3], greatest(20 * proposed::bigint, 20000)::text, true);
+    return query execute sidecar_internal.search_targets_statement(watches, filter, wanted, document)
+        using nearest_to, weighted, proposed, rrf_constant, k;
+    perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
+        from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
+end $_$;
+
+COMMENT ON FUNCTION sidecar.search_targets(relation regclass, query_vector text, targets text[], k integer, filter jsonb, columns text[], document text[], weights double precision[], candidates integer, rrf_constant integer) IS 'The rows that are nearest to a vector, or to a text, in several vector columns of a table, best first: the nearest rows of each, merged by reciprocal rank fusion, with the columns that all of these watches expose.';
 
 CREATE FUNCTION sidecar.set_labels(relation regclass, labels text[], target text DEFAULT NULL::text, template text DEFAULT '{}'::text) RETURNS void
     LANGUAGE plpgsql
@@ -1436,6 +1458,29 @@ begin
     if role is null and (select c.relrowsecurity from pg_class c where c.oid = relation) then
         raise warning 'table % has row-level security', relation
             using hint = 'The sidecar has to run as a role with BYPASSRLS, or as the owner without FORCE ROW LEVEL SECURITY.';
+    end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_shown(watches sidecar_internal.watches[], shown text[], document text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    allowed constant text[] := watches[1].key_columns || sidecar_internal.exposed_by_all(watches);
+    sources constant text[] := array(select unnest(w.source) from unnest(watches) w where w.kind = 'text');
+    fault text;
+    faulty text;
+begin
+    select format('column %L is not exposed by %s', a.name, case cardinality(watches) when 1 then 'the watch' else 'all of these targets' end), a.name into fault, faulty
+        from (select unnest(shown) as name, allowed union all select unnest(document), allowed || sources) a
+        where a.name is null or a.name <> all (a.allowed)
+    union all
+    select format('column %L is asked for twice', c.name), null from unnest(shown) c(name) group by c.name having count(*) > 1
+    limit 1;
+    if fault is not null then
+        raise exception '%', fault using errcode = 'undefined_column',
+            hint = format('%sIts columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
+                          sidecar_internal.did_you_mean(faulty, allowed), array_to_string(allowed, ', '));
     end if;
 end $$;
 
@@ -2498,6 +2543,14 @@ CREATE FUNCTION sidecar_internal.exactly(expected anyelement, value anyelement) 
     LANGUAGE sql IMMUTABLE
     AS $_$select $2$_$;
 
+CREATE FUNCTION sidecar_internal.exposed_by_all(watches sidecar_internal.watches[]) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array(select e.name from unnest(sidecar_internal.exposed_columns(watches[1])) with ordinality e(name, n)
+                 where (select bool_and(e.name = any (w.expose)) from unnest(watches) w) order by e.n);
+$$;
+
 CREATE FUNCTION sidecar_internal.exposed_columns(w sidecar_internal.watches) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3464,28 +3517,17 @@ CREATE FUNCTION sidecar_internal.hybrid_ranking(w sidecar_internal.watches, docu
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    ext constant text := quote_ident(sidecar_internal.vector_schema());
-    tables constant text := w.relation || ' t'
-        || case when w.companion is null then '' else format(' join %s e on %s', w.companion, sidecar_internal.for_each_key(
-               sidecar_internal.exact_keys(w, w.companion, 'e'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
-    vector constant text := format('sidecar_internal.exactly(null::%s, %s.%I)', sidecar_internal.stored_type(w), case when w.companion is null then 't' else 'e' end, w.target);
     keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
     key_columns constant text := sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
-    compared constant record := sidecar_internal.compared_type(w);
-    type constant text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
-    distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
-                                     case when compared.is_cast then '::' || type else '' end, ext, type);
-    near constant text := format('select %s, %s as distance from %s where %s is not null and $1 is not null%s
-                                  order by distance fetch first ($3) rows with ties', key_columns, distance, tables, vector, condition);
     matching constant text := format('select %1$s, ts_rank_cd(%2$s, $2) as relevance from %3$s t where %2$s @@ $2%4$s
                                       order by relevance desc, %5$s limit $3', key_columns, document, w.relation, condition, keys);
 begin
     return format('
-        with near as (select n.*, rank() over (order by distance) as place from (%1$s) n),
+        with near as (%1$s),
              matching as (select m.*, rank() over (order by relevance desc) as place from (%2$s) m)
         select %3$s, coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
                near.place as vector_rank, matching.place as text_rank, near.distance
-        from near full join matching using (%3$s) order by score desc, %3$s limit $7', near, matching, keys);
+        from near full join matching using (%3$s) order by score desc, %3$s limit $7', sidecar_internal.nearest_ranking(w, condition), matching, keys);
 end $_$;
 
 CREATE FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) RETURNS text
@@ -4124,6 +4166,27 @@ begin
         ext, stored, vector, tables, condition, case when through_index and compared.is_cast then '::' || type else '' end, type)
         into distances using query_vector, k;
     return distances;
+end $_$;
+
+CREATE FUNCTION sidecar_internal.nearest_ranking(w sidecar_internal.watches, condition text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
+    tables constant text := w.relation || ' t'
+        || case when w.companion is null then '' else format(' join %s e on %s', w.companion, sidecar_internal.for_each_key(
+               sidecar_internal.exact_keys(w, w.companion, 'e'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
+    vector constant text := format('sidecar_internal.exactly(null::%s, %s.%I)', sidecar_internal.stored_type(w), case when w.companion is null then 't' else 'e' end, w.target);
+    compared constant record := sidecar_internal.compared_type(w);
+    type constant text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
+    distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
+                                     case when compared.is_cast then '::' || type else '' end, ext, type);
+begin
+    return format('select n.*, rank() over (order by distance) as place
+                   from (select %s, %s as distance from %s where %s is not null and $1 is not null%s
+                         order by distance fetch first ($3) rows with ties) n',
+        sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s'), distance, tables, vector, condition);
 end $_$;
 
 CREATE FUNCTION sidecar_internal.notify_sleepers() RETURNS void
@@ -5115,6 +5178,57 @@ begin
                   sidecar_internal.for_each_key(w.key_columns, null, '%2$I'), distance);
 end $_$;
 
+CREATE FUNCTION sidecar_internal.search_targets_statement(watches sidecar_internal.watches[], filter jsonb, columns text[], document text[]) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    w constant sidecar_internal.watches := watches[1];
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
+    condition constant text := sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_by_all(watches));
+    keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
+    row_key constant text[] := sidecar_internal.exact_keys(w, w.relation, 't');
+    targets constant text[] := array(select x.target from unnest(watches) with ordinality x order by x.ordinality);
+    rankings constant text[] := array(select sidecar_internal.nearest_ranking(watches[i], condition) from generate_subscripts(watches, 1) i order by i);
+    vectors constant text[] := array(
+        select format('sidecar_internal.exactly(null::%s, %s.%I)', sidecar_internal.stored_type(watches[i]),
+                      case when watches[i].companion is null then 't' else 'h' || i end, watches[i].target)
+        from generate_subscripts(watches, 1) i order by i);
+    companions constant text := (
+        select string_agg(format(' left join %s h%s on %s', watches[i].companion, i, sidecar_internal.for_each_key(
+                   sidecar_internal.exact_keys(watches[i], watches[i].companion, 'h' || i), row_key, '%3$s = %2$s', ' and ')), '' order by i)
+        from generate_subscripts(watches, 1) i where watches[i].companion is not null);
+    found constant text := (
+        select string_agg(format(', %s as c%s', sidecar_internal.found_column(w.relation, 't', c.name), c.n), '' order by c.n)
+        from unnest(columns) with ordinality c(name, n));
+    shown constant text := (
+        select string_agg(format('(%L, %s)', c.name, sidecar_internal.shown_value(w.relation, c.name, 'n.c' || c.n)), ', ' order by c.n)
+        from unnest(columns) with ordinality c(name, n));
+begin
+    return format('
+        with %1$s,
+        ranked as materialized (
+            select p.*, %2$s as score
+            from (select %3$s, %4$s from (%5$s) u group by %3$s) p order by score desc, %3$s limit $5
+        )
+        select json_build_object(%6$s), n.score, least(%7$s), json_build_object(%8$s), json_build_object(%9$s), %10$s, n.document
+        from (select %11$s, r.score, %12$s, %13$s%14$s, %15$s as document from ranked r join %16$s t on %17$s%18$s) n
+        order by n.score desc, %19$s',
+        sidecar_internal.for_each_key(targets, rankings, 'near%1$s as (%3$s)'),
+        sidecar_internal.for_each_key(targets, null, 'coalesce($2[%1$s] / ($4 + p.place%1$s), 0)', ' + '), keys,
+        sidecar_internal.for_each_key(targets, null, 'min(u.place) filter (where u.n = %1$s) as place%1$s'),
+        sidecar_internal.for_each_key(targets, null, 'select ' || keys || ', %1$s as n, place from near%1$s', ' union all '),
+        sidecar_internal.key_fields(w, 'n'), sidecar_internal.for_each_key(targets, null, 'n.distance%1$s'),
+        sidecar_internal.for_each_key(targets, null, '%2$L, n.distance%1$s'), sidecar_internal.for_each_key(targets, null, '%2$L, n.place%1$s'),
+        case when shown is null then '''{}''::json' else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end,
+        sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s as k%1$s'), sidecar_internal.for_each_key(targets, null, 'r.place%1$s'),
+        sidecar_internal.for_each_key(targets, vectors, format('nullif((%%3$s::%1$s.vector operator(%1$s.<=>) $1::%1$s.vector)::float8, ''NaN'') as distance%%1$s', ext)),
+        found, case when cardinality(document) > 0 then
+            format('concat_ws('' '', %s)', (select string_agg(format('t.%I', c), ', ') from unnest(document) c)) else 'null::text' end,
+        w.relation, sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s = r.k%1$s', ' and '), companions,
+        sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s'));
+end $_$;
+
 CREATE FUNCTION sidecar_internal.searchable_columns(w sidecar_internal.watches) RETURNS TABLE(name text, filter_type text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5903,6 +6017,37 @@ begin
                                            relation::text));
 end $$;
 
+CREATE FUNCTION sidecar_internal.watches_of_targets(relation regclass, targets text[]) RETURNS sidecar_internal.watches[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    most constant integer := 8;
+    named constant integer := coalesce(cardinality(targets), 0);
+    found sidecar_internal.watches[];
+    twice text;
+    model record;
+    other record;
+begin
+    if named not between 1 and most or array_position(targets, null) is not null then
+        raise exception '%', case when named between 1 and most then 'a target is NULL' else format('%s targets are named', named) end
+            using errcode = 'invalid_parameter_value',
+                  hint = format('Name 1 to %s vector columns of the table: targets => array[''photo_embedding'', ''title_embedding''].', most);
+    end if;
+    select t.name into twice from unnest(targets) t(name) group by t.name having count(*) > 1 limit 1;
+    if twice is not null then
+        raise exception 'target % is named twice', quote_literal(twice) using errcode = 'invalid_parameter_value', hint = 'Name it once; a weight makes it count for more.';
+    end if;
+    found := array(select sidecar_internal.get_watch(relation, t.name) from unnest(targets) with ordinality t(name, n) order by t.n);
+    select w.target, w.fingerprint, w.dimensions into model from unnest(found) w order by w.fingerprint is null limit 1;
+    select w.target into other from unnest(found) w where w.dimensions <> model.dimensions or w.fingerprint <> model.fingerprint limit 1;
+    if other is not null then
+        raise exception 'targets % and % hold vectors of two models', quote_literal(model.target), quote_literal(other.target)
+            using errcode = 'invalid_parameter_value', hint = 'Search them one by one, each with a query vector of its own model.';
+    end if;
+    return found;
+end $$;
+
 CREATE FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) RETURNS sidecar_internal.watches
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6326,6 +6471,8 @@ REVOKE ALL ON FUNCTION sidecar.search_exposed(relation regclass, query_vector re
 
 REVOKE ALL ON FUNCTION sidecar.search_page(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[], skip integer, after jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar.search_targets(relation regclass, query_vector text, targets text[], k integer, filter jsonb, columns text[], document text[], weights double precision[], candidates integer, rrf_constant integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar.set_labels(relation regclass, labels text[], target text, template text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar.set_rate(relation regclass, target text, rows_per_s double precision) FROM PUBLIC;
@@ -6397,6 +6544,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.check_role(role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar_internal.check_row_exists(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_row_security(relation regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.check_shown(watches sidecar_internal.watches[], shown text[], document text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_target_row(w sidecar_internal.watches) FROM PUBLIC;
 
@@ -6499,6 +6648,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.events_of_key(watch_id integer, key json
 REVOKE ALL ON FUNCTION sidecar_internal.exact_keys(w sidecar_internal.watches, vector_table regclass, row_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.exactly(expected anyelement, value anyelement) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.exposed_by_all(watches sidecar_internal.watches[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.exposed_columns(w sidecar_internal.watches) FROM PUBLIC;
 
@@ -6676,6 +6827,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.move_page(watch_id integer, max_rows int
 
 REVOKE ALL ON FUNCTION sidecar_internal.nearest_distances(w sidecar_internal.watches, through_index boolean, condition text, query_vector text, k integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.nearest_ranking(w sidecar_internal.watches, condition text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.notify_sleepers() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.numbered_key(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
@@ -6774,6 +6927,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.search_page_statement(w sidecar_internal
 
 REVOKE ALL ON FUNCTION sidecar_internal.search_statement(w sidecar_internal.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.search_targets_statement(watches sidecar_internal.watches[], filter jsonb, columns text[], document text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.searchable_columns(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.sees_truncate(w sidecar_internal.watches) FROM PUBLIC;
@@ -6859,6 +7014,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.watch_statement(w sidecar_internal.watch
 REVOKE ALL ON FUNCTION sidecar_internal.watch_to_end(relation regclass, target text, drop_target boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.watches_meant(relation regclass, target text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.watches_of_targets(relation regclass, targets text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) FROM PUBLIC;
 

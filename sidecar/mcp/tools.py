@@ -23,6 +23,7 @@ _INSTRUCTIONS = (
     "Describe what to find in the words that a caption or a title would have; filters compare columns exactly."
 )
 _READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_ROW_FIELDS = ("key", "distance", "distances", "columns", "match_probability")
 _STATUS_FIELDS = ("status", "summary", "health", "version", "model", "ingest", "database", "database_detail", "rerank")
 _WATCH_FIELDS = (
     *("relation", "target", "kind", "source", "state", "health", "rows", "embedded", "pending", "failed", "empty"),
@@ -35,6 +36,10 @@ _Table: TypeAlias = Annotated[str, Field(description="The watched table, as in S
 _OptionalTable: TypeAlias = Annotated[_MaybeText, Field(description="Only of this watched table.")]
 _Target: TypeAlias = Annotated[
     _MaybeText, Field(description="The vector column, where the table has several; an error names them.")
+]
+_Targets: TypeAlias = Annotated[
+    list[str] | None,
+    Field(description="Several vector columns to search at once, such as photos and texts. With text, not similar_to."),
 ]
 _Text: TypeAlias = Annotated[_MaybeText, Field(description="What to find, in words: a red bicycle.")]
 _KeyValue: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -111,6 +116,7 @@ def _add_service_tools(server: MCPServer, service: Service, key_of: KeyOf) -> No
         k: _Rows = 10,
         columns: _Columns = None,
         target: _Target = "",
+        targets: _Targets = None,
     ) -> dict[str, Any]:
         """Finds the rows whose text or picture means most nearly what is asked for, nearest first.
 
@@ -119,14 +125,16 @@ def _add_service_tools(server: MCPServer, service: Service, key_of: KeyOf) -> No
         """
         if (not text) == (similar_to is None):
             raise ToolError("Give either `text`, what to find, or `similar_to`, the key of a row.")
+        if targets and similar_to is not None:
+            raise ToolError("`similar_to` is compared in one `target`: leave `targets` out.")
         asked = {"text": text} if similar_to is None else {"query": [{"key": similar_to}]}
-        body = {"table": table, "target": target or None, "filter": filter, "k": k, "columns": columns, **asked}
-        given = {name: value for name, value in body.items() if value is not None}
+        body = {"table": table, "target": target or None, "targets": targets, "filter": filter, "k": k}
+        given = {name: value for name, value in {**body, "columns": columns, **asked}.items() if value is not None}
         try:
             answer = await service.post("/search", key_of(context), given)
         except ToolError as error:
             raise ToolError(str(error).replace("query[0].key", "similar_to")) from error
-        rows = [_without_nulls(row, "key", "distance", "columns", "match_probability") for row in answer["results"]]
+        rows = [_without_nulls(row, *_ROW_FIELDS) for row in answer["results"]]
         return {"rows": rows, "table": answer["watch"]["table"], "warnings": answer["warnings"]}
 
     @server.tool(title="Embed a text", annotations=_READ_ONLY)

@@ -50,11 +50,29 @@ async def find_row_vectors(
 
 
 async def add_vectors(
-    database: Database, watch: SearchedWatch, rows: Sequence[NearestRow], timeout_s: float
+    database: Database, watches: Sequence[SearchedWatch], rows: Sequence[NearestRow], timeout_s: float
 ) -> list[NearestRow]:
-    """The rows with their vectors; rows deleted since they were found have none. Raises DatabaseError."""
-    found = await _read(database, watch, timeout_s, [row.key for row in rows]) if rows else {}
-    return [row._replace(vector=found.get(place, (None, None))[1]) for place, row in enumerate(rows, 1)]
+    """The rows with their vectors; rows deleted since they were found have none. Raises DatabaseError.
+
+    Of several watches, a row's vectors follow one another in one of unit length. The cosine of two rows that have all
+    of them is then the mean of their cosines in the targets.
+    """
+    keys = [row.key for row in rows]
+    found = [await _read(database, watch, timeout_s, keys) if rows else {} for watch in watches]
+    return [
+        row._replace(vector=_joined([each.get(place, (None, None))[1] for each in found], watches[0].dimensions))
+        for place, row in enumerate(rows, 1)
+    ]
+
+
+def _joined(vectors: Sequence[NDArray[np.float32] | None], dimensions: int) -> NDArray[np.float32] | None:
+    """Of unit length, with zeros in place of a missing one; None if all are missing."""
+    count = sum(vector is not None for vector in vectors)
+    if count == 0:
+        return None
+    zeros = np.zeros(dimensions, np.float32)
+    joined = np.concatenate([zeros if vector is None else vector for vector in vectors])
+    return np.asarray(joined / np.sqrt(count), np.float32)
 
 
 async def check_forced_filter(database: Database, watch: SearchedWatch, timeout_s: float) -> None:

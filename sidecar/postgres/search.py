@@ -99,8 +99,9 @@ class NearestRow(NamedTuple):
     """A found row. `key` and `shown` are JSON objects of columns; `distance` is the cosine distance, 0 to 2.
 
     Of a hybrid search the fused score and the ranks on either side, None where that side did not propose the row;
-    `distance` is None where it has no vector. `vector` is (dimensions,) float32 of unit length, where it was asked for.
-    `place` is where the next page begins.
+    `distance` is None where it has no vector. Of a search of several targets the fused score, `distances` and `ranks`,
+    JSON objects by target; `distance` is the least. `vector` is (dimensions,) float32 of unit length, where it was
+    asked for. `place` is where the next page begins.
     """
 
     key: str
@@ -112,6 +113,8 @@ class NearestRow(NamedTuple):
     vector_rank: int | None = None
     text_rank: int | None = None
     place: str | None = None
+    distances: str | None = None
+    ranks: str | None = None
 
     @property
     def relevance(self) -> float:

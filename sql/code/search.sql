@@ -92,11 +92,9 @@ begin
             from unnest(columns) with ordinality c(name, n));
 end $$;
 
--- The ranking of hybrid_search: key columns k1, k2 ..., score, vector_rank, text_rank, distance. $1 query vector, $2 tsquery, $3
--- candidates, $4 RRF constant, $5 and $6 weights, $7 k. Equal values share a rank, and equal scores are ordered by key: the same data
--- gives the same answer. The nearest rows are cut off with their ties and not by key, because Postgres 16 would not use the HNSW
--- index with a second sort column.
-create or replace function sidecar_internal.hybrid_ranking(w sidecar_internal.watches, document text, condition text) returns text
+-- The $3 rows nearest to $1: key columns k1, k2 ..., distance, and place, which equal distances share. Through the index of the target. Cut off
+-- with ties and not by key, because Postgres 16 would not use the HNSW index with a second sort column.
+create or replace function sidecar_internal.nearest_ranking(w sidecar_internal.watches, condition text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     ext constant text := quote_ident(sidecar_internal.vector_schema());
@@ -104,23 +102,34 @@ declare
         || case when w.companion is null then '' else format(' join %s e on %s', w.companion, sidecar_internal.for_each_key(
                sidecar_internal.exact_keys(w, w.companion, 'e'), sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and ')) end;
     vector constant text := format('sidecar_internal.exactly(null::%s, %s.%I)', sidecar_internal.stored_type(w), case when w.companion is null then 't' else 'e' end, w.target);
-    keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
-    key_columns constant text := sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
     compared constant record := sidecar_internal.compared_type(w);
     type constant text := format('%s.%s(%s)', ext, compared.name, w.dimensions);
     distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
                                      case when compared.is_cast then '::' || type else '' end, ext, type);
-    near constant text := format('select %s, %s as distance from %s where %s is not null and $1 is not null%s
-                                  order by distance fetch first ($3) rows with ties', key_columns, distance, tables, vector, condition);
+begin
+    return format('select n.*, rank() over (order by distance) as place
+                   from (select %s, %s as distance from %s where %s is not null and $1 is not null%s
+                         order by distance fetch first ($3) rows with ties) n',
+        sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s'), distance, tables, vector, condition);
+end $$;
+
+-- The ranking of hybrid_search: key columns k1, k2 ..., score, vector_rank, text_rank, distance. $1 query vector, $2 tsquery, $3
+-- candidates, $4 RRF constant, $5 and $6 weights, $7 k. Equal values share a rank, and equal scores are ordered by key: the same data
+-- gives the same answer.
+create or replace function sidecar_internal.hybrid_ranking(w sidecar_internal.watches, document text, condition text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'k%1$s');
+    key_columns constant text := sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s');
     matching constant text := format('select %1$s, ts_rank_cd(%2$s, $2) as relevance from %3$s t where %2$s @@ $2%4$s
                                       order by relevance desc, %5$s limit $3', key_columns, document, w.relation, condition, keys);
 begin
     return format('
-        with near as (select n.*, rank() over (order by distance) as place from (%1$s) n),
+        with near as (%1$s),
              matching as (select m.*, rank() over (order by relevance desc) as place from (%2$s) m)
         select %3$s, coalesce($5 / ($4 + near.place), 0) + coalesce($6 / ($4 + matching.place), 0) as score,
                near.place as vector_rank, matching.place as text_rank, near.distance
-        from near full join matching using (%3$s) order by score desc, %3$s limit $7', near, matching, keys);
+        from near full join matching using (%3$s) order by score desc, %3$s limit $7', sidecar_internal.nearest_ranking(w, condition), matching, keys);
 end $$;
 
 -- The statement of hybrid_search, with the parameters of hybrid_ranking.

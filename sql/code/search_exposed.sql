@@ -8,6 +8,35 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                                and a.attnum > 0 and not a.attisdropped) order by e.n);
 $$;
 
+-- The columns that all of these watches of one table expose, in the order of the first.
+create or replace function sidecar_internal.exposed_by_all(watches sidecar_internal.watches[]) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select array(select e.name from unnest(sidecar_internal.exposed_columns(watches[1])) with ordinality e(name, n)
+                 where (select bool_and(e.name = any (w.expose)) from unnest(watches) w) order by e.n);
+$$;
+
+-- Raises for columns that a search of these watches may not show, or not read as a document: of those, a watch of texts permits its source.
+create or replace function sidecar_internal.check_shown(watches sidecar_internal.watches[], shown text[], document text[]) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    allowed constant text[] := watches[1].key_columns || sidecar_internal.exposed_by_all(watches);
+    sources constant text[] := array(select unnest(w.source) from unnest(watches) w where w.kind = 'text');
+    fault text;
+    faulty text;
+begin
+    select format('column %L is not exposed by %s', a.name, case cardinality(watches) when 1 then 'the watch' else 'all of these targets' end), a.name into fault, faulty
+        from (select unnest(shown) as name, allowed union all select unnest(document), allowed || sources) a
+        where a.name is null or a.name <> all (a.allowed)
+    union all
+    select format('column %L is asked for twice', c.name), null from unnest(shown) c(name) group by c.name having count(*) > 1
+    limit 1;
+    if fault is not null then
+        raise exception '%', fault using errcode = 'undefined_column',
+            hint = format('%sIts columns: %s. To add one: sidecar.watch(..., expose => array[...], replace => true).',
+                          sidecar_internal.did_you_mean(faulty, allowed), array_to_string(allowed, ', '));
+    end if;
+end $$;
+
 -- Raises for columns that do not exist, and for those whose content is of no use in an answer.
 create or replace function sidecar_internal.check_exposed(relation regclass, expose text[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$

@@ -34,9 +34,15 @@ class FoundRow(AnswerModel):
     columns: dict[str, JsonValue]
     match_probability: float | None = Field(description="Probability that text and picture match, else null.")
     rerank_score: float | None
-    score: float | None = Field(description="With `hybrid`: the fused score.")
+    score: float | None = Field(description="With `hybrid` or `targets`: the fused score.")
     vector_rank: int | None = Field(description="With `hybrid`: the place by distance; null: not among the nearest.")
     text_rank: int | None = Field(description="With `hybrid`: the place by full text; null: not among the matches.")
+    distances: dict[str, float | None] | None = Field(
+        description="With `targets`: the distance in each of them; `distance` is the least."
+    )
+    ranks: dict[str, int | None] | None = Field(
+        description="With `targets`: the place by distance in each of them; null: not among its nearest."
+    )
     similarity_above: float | None = Field(
         description="With `diversity`: the highest cosine with a row above it. Null for the first row."
     )
@@ -65,7 +71,8 @@ class SearchAnswer(AnswerModel):
 
     results: list[FoundRow]
     next: str | None = Field(description="`after` for the next page; null: there is none, or `offset` has to be used.")
-    watch: SearchedTable
+    watch: SearchedTable = Field(description="The first of `watches`.")
+    watches: list[SearchedTable] = Field(description="One, or those of `targets` in their order.")
     model: str
     fingerprint: str
     truncated: bool = Field(description="The text was longer than the model reads.")
@@ -83,27 +90,25 @@ def search_response(
 ) -> JsonResponse:
     """A SearchAnswer. Keys and columns are Postgres' own JSON, with all the digits of their numbers."""
     scale = _pair_scale(search)
+    watches = [{"table": each.table_name, "target": each.target, "kind": each.kind} for each in search.watches]
     calibrated = None if scale is None else not search.models.uses_tta
     distances = np.array([np.nan if row.distance is None else row.distance for row, *_ in found], np.float32)
     return JsonResponse(
         {
             "results": [
-                _found_row(ranked, probability)
+                _found_row(search, ranked, probability)
                 for ranked, probability in zip(found, _probabilities(scale, distances), strict=True)
             ],
             "next": next_page(search.body, search.models.embedding_model.fingerprint, [ranked.row for ranked in found]),
-            "watch": {
-                "table": search.watch.table_name,
-                "target": search.watch.target,
-                "kind": search.watch.kind,
-            },
+            "watch": watches[0],
+            "watches": watches,
             "model": search.models.embedding_model.id,
             "fingerprint": search.models.embedding_model.fingerprint,
             "truncated": search.embedded.truncated,
             "unreadable": search.embedded.unreadable,
             "match_probability_calibrated": calibrated,
             "rerank_model": _rerank_model(search),
-            "warnings": warnings_of(search.watch) + ([_UNCALIBRATED] if calibrated is False else []),
+            "warnings": _warnings(search) + ([_UNCALIBRATED] if calibrated is False else []),
             "took_ms": round(clock.took_ms(), 3),
             "stages_ms": clock.spent_ms(),
             "replica_lag_s": None if lag_s is None else round(lag_s, 3),
@@ -111,7 +116,7 @@ def search_response(
     )
 
 
-def _found_row(ranked: RankedRow, probability: float | None) -> dict[str, Any]:
+def _found_row(search: ResolvedSearch, ranked: RankedRow, probability: float | None) -> dict[str, Any]:
     return {
         "key": orjson.Fragment(ranked.row.key),
         "distance": ranked.row.distance,
@@ -121,14 +126,36 @@ def _found_row(ranked: RankedRow, probability: float | None) -> dict[str, Any]:
         "score": ranked.row.score,
         "vector_rank": ranked.row.vector_rank,
         "text_rank": ranked.row.text_rank,
+        "distances": _by_target(search, ranked.row.distances),
+        "ranks": _by_target(search, ranked.row.ranks),
         "similarity_above": ranked.similarity_above,
     }
 
 
+def _by_target(search: ResolvedSearch, found: str | None) -> dict[str, Any] | None:
+    """Figures of a row, with null for targets that hold no vectors yet."""
+    if found is None:
+        return None
+    figures = orjson.loads(found)
+    return {watch.target: figures.get(watch.target) for watch in search.watches}
+
+
+def _warnings(search: ResolvedSearch) -> list[str]:
+    """What limits the results; of several targets, each warning names its own."""
+    if len(search.watches) == 1:
+        return warnings_of(search.watches[0])
+    return [f"{watch.target}: {warning}" for watch in search.watches for warning in warnings_of(watch)]
+
+
 def _pair_scale(search: ResolvedSearch) -> PairScale | None:
-    """By what a distance becomes a probability; None unless a text finds pictures or a picture texts, as trained."""
+    """By what a distance becomes a probability; None unless a text finds pictures or a picture texts, as trained.
+
+    The least distance in several targets is of either kind.
+    """
+    if search.body.targets is not None:
+        return None
     query_kind = "text" if search.body.text is not None else "image" if search.body.image is not None else None
-    is_pair = {query_kind, search.watch.kind} == {"text", "image"}
+    is_pair = {query_kind, search.watches[0].kind} == {"text", "image"}
     return search.models.pair_scale if is_pair else None
 
 

@@ -14,6 +14,7 @@ from sidecar.http.search.diversity import MAX_CANDIDATES
 from sidecar.http.search.filters import FilterObject, check_filter
 from sidecar.http.search.hybrid import HybridOptions, check_hybrid
 from sidecar.http.search.query_parts import MAX_DIMENSIONS, MAX_PARTS, QueryPart, check_parts
+from sidecar.http.search.targets import MAX_TARGETS, TargetList, check_targets
 
 _MAX_COLUMNS = 1600  # of a table in Postgres
 _MAX_NAME_CHARS = 1000  # Postgres' names have at most 63 bytes
@@ -46,6 +47,15 @@ class SearchBody(RequestModel):
     )
     target: str | None = Field(
         default=None, max_length=_MAX_NAME_CHARS, description="The vector column, where the table has several watches."
+    )
+    targets: TargetList | None = Field(
+        default=None,
+        fail_fast=True,
+        max_length=MAX_TARGETS,
+        description="Several vector columns instead of `target`: the nearest rows of each, merged by reciprocal rank "
+        "fusion.",
+        examples=[["photo_embedding", {"target": "title_embedding", "weight": 0.5}]],
+        json_schema_extra=limited(min_items=1),
     )
     text: EmbeddableText | None = Field(default=None, examples=["a red bicycle"])
     image: str | None = Field(default=None, description="The data URI of a picture, or an allowed URL.")
@@ -97,6 +107,7 @@ class SearchBody(RequestModel):
 def check_search(body: SearchBody, limits: RequestLimits) -> None:
     """Raises InputError for a search that is invalid whatever its watch."""
     _check_query(body, limits)
+    _check_targets(body)
     if body.rerank is not None:
         _check_rerank(body.rerank, body.text, limits)
     if body.hybrid is not None:
@@ -123,6 +134,17 @@ def _check_query(body: SearchBody, limits: RequestLimits) -> None:
         check_text(body.text, "text", limits)
     if body.query is not None:
         check_parts(body.query, limits)
+
+
+def _check_targets(body: SearchBody) -> None:
+    if body.targets is None:
+        return
+    if body.target is not None:
+        raise InputError("wrong_target", "Give `target` or `targets`, not both.", "targets")
+    check_targets(body.targets)
+    if body.hybrid is not None:
+        message = "`targets` cannot go with `hybrid`: leave one of them out, or give a single `target`."
+        raise InputError("wrong_target", message, "hybrid")
 
 
 def _check_rerank(rerank: RerankOptions, text: str | None, limits: RequestLimits) -> None:

@@ -1,4 +1,4 @@
-"""Checks the columns that a search names against its watch."""
+"""Checks the columns that a search names against its watches."""
 
 from __future__ import annotations
 
@@ -11,42 +11,54 @@ from sidecar.postgres.search import SearchedWatch
 from sidecar.similarity import did_you_mean
 
 
-def check_columns(watch: SearchedWatch, body: SearchBody) -> None:
-    """Checks the columns that the search returns and filters by.
+def check_columns(watches: Sequence[SearchedWatch], body: SearchBody) -> None:
+    """Checks the columns that the search returns and filters by: each of the watches has to expose them.
 
     Raises InputError: `column_not_exposed`, `column_gone`, `duplicate_column`, `column_not_comparable`,
     `invalid_filter`.
     """
     named: set[str] = set()
     for index, name in enumerate(body.columns or []):
-        _check_exposed(watch, name, f"columns[{index}]")
+        _check_exposed(watches, name, f"columns[{index}]")
         if name in named:
             raise InputError("duplicate_column", f"`columns[{index}]` names {name!r} again.", f"columns[{index}]")
         named.add(name)
     for column in check_filter(body.filter):
-        _check_no_operator(watch, column)
-        _check_exposed(watch, column.name, column.path)
-        if column.name in watch.incomparable:
+        for watch in watches:
+            _check_no_operator(watch, column)
+        _check_exposed(watches, column.name, column.path)
+        incomparable = watches[0].incomparable
+        if column.name in incomparable:
             message = (
-                f"`{column.path[:200]}`: column {column.name!r} has the type {watch.incomparable[column.name]}, which "
+                f"`{column.path[:200]}`: column {column.name!r} has the type {incomparable[column.name]}, which "
                 "a filter cannot compare; it compares built-in scalar types, enums, arrays of built-in types and jsonb."
             )
             raise InputError("column_not_comparable", message, column.path)
 
 
-def rerank_columns(watch: SearchedWatch, column: str | None) -> Sequence[str]:
-    """The columns with the text to rank by: `column`, or what a watch of texts embeds.
+def shown_columns(watches: Sequence[SearchedWatch], columns: Sequence[str] | None) -> Sequence[str]:
+    """The columns to return: those named, or what all of the watches expose, in the order of the first."""
+    if columns is not None:
+        return columns
+    return [name for name in watches[0].exposed if all(name in watch.exposed for watch in watches)]
 
-    Raises InputError (`rerank_needs_column`) if the watch embeds pictures and `column` is None.
+
+def rerank_columns(watches: Sequence[SearchedWatch], column: str | None) -> Sequence[str]:
+    """The columns with the text to rank by: `column`, or what the first watch of texts embeds.
+
+    Raises InputError (`rerank_needs_column`) if all of the watches embed pictures and `column` is None.
     """
+    sources = [watch.source for watch in watches if watch.kind == "text"]
     if column is not None:
-        if column not in watch.source or watch.kind != "text":
-            _check_exposed(watch, column, "rerank.column")
+        if not any(column in source for source in sources):
+            _check_exposed(watches, column, "rerank.column")
         return [column]
-    if watch.kind != "text":
-        message = f"{watch.table_name}.{watch.target} holds pictures: name an exposed text column to rank by."
+    if not sources:
+        names = " and ".join(f"{watch.table_name}.{watch.target}" for watch in watches)
+        verb = "holds" if len(watches) == 1 else "hold"
+        message = f"{names} {verb} pictures: name an exposed text column to rank by."
         raise InputError("rerank_needs_column", message, "rerank.column")
-    return watch.source
+    return sources[0]
 
 
 def word_columns(watch: SearchedWatch, columns: Sequence[str] | None) -> Sequence[str]:
@@ -56,7 +68,7 @@ def word_columns(watch: SearchedWatch, columns: Sequence[str] | None) -> Sequenc
     `column_gone`, `hybrid_needs_columns`.
     """
     for index, name in enumerate(columns or ()):
-        _check_exposed(watch, name, f"hybrid.columns[{index}]")
+        _check_exposed([watch], name, f"hybrid.columns[{index}]")
     if columns is not None:
         return columns
     if watch.kind == "text" and set(watch.source) <= {*watch.key_columns, *watch.exposed}:
@@ -78,15 +90,18 @@ def _check_no_operator(watch: SearchedWatch, column: FilteredColumn) -> None:
         raise InputError("invalid_filter", message, column.path)
 
 
-def _check_exposed(watch: SearchedWatch, name: str, param: str) -> None:
-    if name in watch.gone:
-        message = f"`{param}`: column {name!r} was exposed, but no longer exists: it was renamed or dropped."
-        raise InputError("column_gone", message, param)
-    if name not in (*watch.key_columns, *watch.exposed):
-        message = (
-            f"`{param}`: the watch does not expose a column {name[:200]!r}. Key and exposed columns are "
-            f"{', '.join((*watch.key_columns, *watch.exposed))}; "
-            "sidecar.watch(…, expose => …, replace => true) adds one."
-            + did_you_mean(name[:200], (*watch.key_columns, *watch.exposed), "{!r}")
-        )
-        raise InputError("column_not_exposed", message, param)
+def _check_exposed(watches: Sequence[SearchedWatch], name: str, param: str) -> None:
+    """Raises InputError (`column_gone`, `column_not_exposed`) unless each of the watches exposes the column."""
+    for watch in watches:
+        permitted = (*watch.key_columns, *watch.exposed)
+        if name in watch.gone:
+            message = f"`{param}`: column {name!r} was exposed, but no longer exists: it was renamed or dropped."
+            raise InputError("column_gone", message, param)
+        if name not in permitted:
+            which = "the watch" if len(watches) == 1 else f"the watch with the target {watch.target!r}"
+            message = (
+                f"`{param}`: {which} does not expose a column {name[:200]!r}. Key and exposed columns are "
+                f"{', '.join(permitted)}; sidecar.watch(…, expose => …, replace => true) adds one."
+                + did_you_mean(name[:200], permitted, "{!r}")
+            )
+            raise InputError("column_not_exposed", message, param)

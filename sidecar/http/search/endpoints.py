@@ -30,6 +30,7 @@ from sidecar.http.watches.fitness import check_model
 from sidecar.http.watches.grant import Grant
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.search import NearestRow, SearchedWatch
+from sidecar.postgres.target_search import as_one
 from sidecar.telemetry.telemetry import Telemetry
 
 
@@ -81,12 +82,13 @@ class SearchEndpoint:
         self, finder: RowFinder, models: Models, body: SearchBody, grant: Grant, clock: StageClock
     ) -> tuple[ResolvedSearch, Sequence[RankedRow], float | None]:
         """The search, its rows, and the lag of the standby that they were read from."""
-        watch = await finder.find_watch(body, grant)
-        check_model(watch, models.embedding_model)
-        check_columns(watch, body)
+        watches = await finder.find_watches(body, grant)
+        for watch in watches:
+            check_model(watch, models.embedding_model)
+        check_columns(watches, body)
         reranker = models.require_reranker() if body.rerank else None
-        with grant.explaining(watch):
-            search, rows, lag_s = await self._find(finder, models, body, watch, clock)
+        with grant.explaining(as_one(watches)):
+            search, rows, lag_s = await self._find(finder, models, body, watches, clock)
         ranked = [as_found(row) for row in rows]
         if reranker is not None and body.rerank is not None:
             with clock.timed("rerank"):
@@ -98,15 +100,17 @@ class SearchEndpoint:
         return search, ranked[skipped : skipped + body.k], lag_s
 
     async def _find(
-        self, finder: RowFinder, models: Models, body: SearchBody, watch: SearchedWatch, clock: StageClock
+        self, finder: RowFinder, models: Models, body: SearchBody, watches: Sequence[SearchedWatch], clock: StageClock
     ) -> tuple[ResolvedSearch, list[NearestRow], float | None]:
         """The rows to choose from, before they are reranked."""
-        document = rerank_columns(watch, body.rerank.column) if body.rerank else ()
-        words = word_query(body.hybrid, body.text, word_columns(watch, body.hybrid.columns)) if body.hybrid else None
-        named = await finder.find_named(watch, body, clock)
+        document = rerank_columns(watches, body.rerank.column) if body.rerank else ()
+        words = (
+            word_query(body.hybrid, body.text, word_columns(watches[0], body.hybrid.columns)) if body.hybrid else None
+        )
+        named = await finder.find_named(watches, body, clock)
         vectors = {param: row.vector for param, row in named.items()}
         embedded = await query_vector(body, models, self._images, vectors, clock)
-        search = ResolvedSearch(body, watch, models, embedded, document, words)
+        search = ResolvedSearch(body, watches, models, embedded, document, words)
         left_out = set() if body.include_keys else {row.key for row in named.values()}
         rows, lag_s = await finder.find_nearest(search, left_out, clock)
         return search, rows, lag_s

@@ -30,7 +30,7 @@ def check_page(body: SearchBody, limits: RequestLimits) -> None:
         raise InputError("out_of_range", message, "offset")
     if body.after is None:
         return
-    for name in ("offset", "hybrid", "rerank", "diversity"):
+    for name in ("offset", "targets", "hybrid", "rerank", "diversity"):
         if getattr(body, name):
             message = f"`after` cannot go with `{name}`: use `offset` for pages of reordered results."
             raise InputError("wrong_page", message if name != "offset" else "Give `after` or `offset`.", name)
@@ -38,7 +38,7 @@ def check_page(body: SearchBody, limits: RequestLimits) -> None:
 
 def is_reordered(body: SearchBody) -> bool:
     """Whether the results have another order than their distances."""
-    return body.hybrid is not None or body.rerank is not None or body.diversity > 0
+    return bool(body.targets or body.hybrid or body.rerank or body.diversity)
 
 
 def page_of(body: SearchBody, rows: Sequence[NearestRow], wanted: int, skipped: int) -> list[NearestRow]:

@@ -19,6 +19,7 @@ MAX_DIMENSIONS = 16_000  # of a vector in pgvector
 _MAX_WEIGHT = 1000.0
 _MAX_EXACT = 2**53  # a larger float may have been an integer with more digits
 _MAX_KEY_CHARS = 10_000  # more than a key in a btree index can have
+_MAX_NAME_CHARS = 1000  # Postgres' names have at most 63 bytes
 _KINDS = ("text", "image", "vector", "key")
 
 KeyValue: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -42,6 +43,11 @@ class QueryPart(RequestModel):
         description="The key of a row, whose vector is taken: a value, or an object of the key columns.",
         examples=[3],
     )
+    target: str | None = Field(
+        default=None,
+        max_length=_MAX_NAME_CHARS,
+        description="With `key` and several `targets`: the one of them whose vector of the row is taken.",
+    )
     weight: Annotated[float, Field(ge=-_MAX_WEIGHT, le=_MAX_WEIGHT)] = Field(
         default=1.0, description="Negative: away from it."
     )
@@ -58,6 +64,9 @@ def check_parts(parts: Sequence[QueryPart], limits: RequestLimits) -> None:
             got = f"not {' and '.join(f'`{kind}`' for kind in given)}" if given else "there is none"
             message = f"`{param}`: give one of `text`, `image`, `vector` and `key`, {got}."
             raise InputError("wrong_query", message, f"{param}.{given[0]}" if given else param)
+        if part.target is not None and part.key is None:
+            message = f"`query[{index}].target` says which vector of a row is taken: it goes with `key` only."
+            raise InputError("wrong_query", message, f"query[{index}].target")
     if contents := contents_of(parts):
         check_contents(contents, "query", limits)
 
@@ -80,6 +89,22 @@ def keys_of(parts: Sequence[QueryPart], key_columns: Sequence[str]) -> dict[str,
         for index, part in enumerate(parts)
         if part.key is not None
     }
+
+
+def targets_of_keys(parts: Sequence[QueryPart], searched: Sequence[str]) -> dict[str, str]:
+    """The target that has the vector of each key's row, by the keys' names. Raises InputError (`wrong_target`)."""
+    targets: dict[str, str] = {}
+    for index, part in enumerate(parts):
+        if part.key is None:
+            continue
+        if part.target is None and len(searched) > 1:
+            message = f"`query[{index}].key`: the row has several vectors; name in `query[{index}].target` one of "
+            raise InputError("wrong_target", f"{message}{', '.join(searched)}.", f"query[{index}].key")
+        if part.target not in {None, *searched}:
+            message = f"`query[{index}].target` is not searched, but {', '.join(searched)}."
+            raise InputError("wrong_target", message, f"query[{index}].target")
+        targets[f"query[{index}].key"] = part.target or searched[0]
+    return targets
 
 
 def _key_object(

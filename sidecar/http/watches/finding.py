@@ -1,6 +1,8 @@
-"""Finds the watch that a request names, among those that its key permits."""
+"""Finds the watches that a request names, among those that its key permits."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from sidecar.errors import InputError
 from sidecar.http.watches.grant import Grant
@@ -9,18 +11,24 @@ from sidecar.postgres.search import SearchedWatch, find_watches, list_watched
 from sidecar.similarity import did_you_mean, most_similar
 
 
-async def find_watch(database: Database, table: str, target: str | None, grant: Grant) -> SearchedWatch:
-    """The one watch that matches, with the filter that the key forces on it.
+async def find_named_watches(
+    database: Database, table: str, targets: Mapping[str, str], grant: Grant
+) -> list[SearchedWatch]:
+    """The watches of these targets of one table, with the filter that the key forces on each.
 
-    Raises InputError: `unknown_watch` if there is none, even if the table exists, or `ambiguous_watch`; AccessDenied if
-    the key does not permit to search it, or its filter cannot be applied.
+    `targets` are named by their places in the request; none: the only watch of the table. Raises InputError:
+    `unknown_watch` if there is none, even if the table exists, or `ambiguous_watch`; AccessDenied if the key does not
+    permit to search one of them, or its filter cannot be applied.
     """
-    watch = await _find_permitted(database, table, target, grant)
-    grant.check_filter(watch)
-    return watch
+    permitted = await _find_permitted(database, table, grant)
+    found = [_watch_of(permitted, table, name, param) for param, name in targets.items()] or [_only(permitted)]
+    for watch in found:
+        grant.check_filter(watch)
+    return found
 
 
-async def _find_permitted(database: Database, table: str, target: str | None, grant: Grant) -> SearchedWatch:
+async def _find_permitted(database: Database, table: str, grant: Grant) -> list[SearchedWatch]:
+    """The watches of the table that the key permits to search."""
     grant.check_name(table)
     found = grant.restrict([] if "\0" in table else await find_watches(database, table))
     if not found:
@@ -28,16 +36,24 @@ async def _find_permitted(database: Database, table: str, target: str | None, gr
     if len({watch.relation for watch in found}) > 1:
         names = ", ".join(sorted({watch.table_name for watch in found}))
         raise InputError("ambiguous_watch", f"`table` may be {names}: name its schema.", "table")
-    targets = ", ".join(watch.target for watch in found)
-    if target is not None:
-        found = [watch for watch in found if watch.target == target]
-        if not found:
-            message = f"{table[:200]!r} has no watch with the target {target[:200]!r}. Its targets: {targets}."
-            similar = did_you_mean(target[:200], targets.split(", "), "{!r}")
-            raise InputError("unknown_watch", message + similar, "target")
-    if len(found) > 1:
-        raise InputError("ambiguous_watch", f"`target` may be {targets}: name one.", "target")
-    return found[0]
+    return found
+
+
+def _watch_of(permitted: Sequence[SearchedWatch], table: str, target: str, param: str) -> SearchedWatch:
+    for watch in permitted:
+        if watch.target == target:
+            return watch
+    targets = [watch.target for watch in permitted]
+    message = f"{table[:200]!r} has no watch with the target {target[:200]!r}. Its targets: {', '.join(targets)}."
+    raise InputError("unknown_watch", message + did_you_mean(target[:200], targets, "{!r}"), param)
+
+
+def _only(permitted: Sequence[SearchedWatch]) -> SearchedWatch:
+    if len(permitted) > 1:
+        targets = ", ".join(watch.target for watch in permitted)
+        message = f"`target` may be {targets}: name one, or several as `targets`."
+        raise InputError("ambiguous_watch", message, "target")
+    return permitted[0]
 
 
 async def _unknown_table(database: Database, table: str) -> InputError:

@@ -136,6 +136,9 @@ async def test_over_stdio_a_model_searches_embeds_and_reads_the_state(service_ur
         similar = await call(client, "search", table="products", similar_to=3)
         assert 3 not in {row["key"]["id"] for row in similar["rows"]}
 
+        merged = await call(client, "search", table="products", text="red bicycle", targets=["e"])
+        assert merged["rows"][0]["distances"] == {"e": merged["rows"][0]["distance"]}
+
         vector = await call(client, "embed", text="a green mug")
         assert len(vector["embedding"]) == vector["dim"] == 16
         state = await call(client, "status")
@@ -156,6 +159,9 @@ async def test_errors_say_what_a_model_may_do(service_url: str, database_url: st
             client, "search", table="products", text="mug", filter={"secret": 1}
         )
         assert "Give either `text`" in await refusal(client, "search", table="products")
+        assert "`similar_to` is compared in one `target`: leave `targets` out." in await refusal(
+            client, "search", table="products", similar_to=3, targets=["e"]
+        )
         assert "k" in await refusal(client, "search", table="products", text="mug", k=1000)
         assert "is not watched" in await refusal(client, "explain", table="unwatched")
 

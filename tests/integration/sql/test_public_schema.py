@@ -14,8 +14,8 @@ DOCS = Path(__file__).parents[3] / "docs"
 PUBLIC = """
     backlog disable_embed embed enable_embed grant_reader grant_worker hybrid_search installation labels pause recall
     reembed renew_triggers resume retry revoke_grants
-    search search_exposed search_page set_labels set_rate status_exact truncated_texts uninstall unreadable_texts
-    unwatch verify wait_embedded watch
+    search search_exposed search_page search_targets set_labels set_rate status_exact truncated_texts uninstall
+    unreadable_texts unwatch verify wait_embedded watch
     failures failures_by_reason index_builds measured_recall scans status
     alembic_version
 """
