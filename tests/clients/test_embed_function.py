@@ -101,8 +101,9 @@ async def test_the_vector_is_that_of_the_procedure(client: Session, encoder: Gat
     assert np.allclose(await ask(client, "green mug"), encoder.vector_of("green mug"), atol=1e-6)
     nearest = "select title from products order by e <=> sidecar.embed('green mug', 'products.e') limit 1"
     assert await (await client.execute(nearest)).fetchone() == ("green mug",)
-    found = await (await client.execute("select key from sidecar.search('products', 'green mug', k => 1)")).fetchone()
-    assert found == ({"id": 2},)
+    for search in ("search('products', 'green mug', k => 1)", "search_targets('products', 'green mug', '{e}', k => 1)"):
+        found = await (await client.execute(f"select key from sidecar.{search}")).fetchone()
+        assert found == ({"id": 2},)
 
 
 @pytest.mark.parametrize("begin", ["repeatable read read only", "serializable", "read committed"])

@@ -87,8 +87,8 @@ def _is_index(step: str | int, value: object) -> bool:
 
 
 def _name(path: Sequence[str | int]) -> str:
-    """The path as text: `messages[0].content`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+    """The path as text: `messages[0].content`. Names are cut after 200 characters."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step[:200]}" for step in path).removeprefix(".")
 
 
 def _describe_error(param: str | None, detail: ErrorDetails, expected: str) -> InputError:

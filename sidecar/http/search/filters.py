@@ -16,6 +16,7 @@ from sidecar.http.body_models import RequestModel
 
 MAX_FILTER_DEPTH = 16  # of $and, $or and $not, and of JSON in a value
 MAX_FILTER_CONDITIONS = 1000
+_MAX_ECHOED_CHARS = 200  # of a name in an error
 _MAX_EXACT = 2**53  # a larger float may have been an integer with more digits
 _MAX_VALUES = 1000  # of a list
 _MAX_CHARS = 10_000  # more than a value in a btree index can have
@@ -119,7 +120,7 @@ def _columns_of(node: object, path: str, depth: int) -> Iterator[FilteredColumn]
         raise InputError("wrong_type", f'`{path}` must be an object, like `{{"tenant": 7}}`.', path)
     _check_depth(path, depth)
     for name, asked in node.items():
-        where = f"{path}.{name}"
+        where = f"{path}.{name[:_MAX_ECHOED_CHARS]}"
         if name in _LISTS:
             if not isinstance(asked, list) or not asked:
                 raise InputError("wrong_type", f"`{where}` must be a list of filters, not empty.", where)

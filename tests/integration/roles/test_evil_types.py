@@ -135,6 +135,10 @@ READING = [
     "select * from sidecar.failures_by_reason",
     "select sidecar.search('shop.items', array_fill(0.5::real, array[16])::public.vector::text)",
     "select sidecar.search_exposed('shop.items', array_fill(0.5::real, array[16]), filter => '{\"id\": [\"a\"]}')",
+    """
+    select sidecar.search_targets('shop.items', array_fill(0.5::real, array[16])::public.vector::text, '{embedding}',
+                                  filter => '{"id": ["a"]}', columns => '{id}')
+    """,
     "select sidecar_internal.row_vectors('shop.items', 'embedding', array['{\"id\": \"a\"}'::jsonb], '{}')",
     """
     select sidecar_internal.hybrid_exposed('shop.items', 'embedding', array_fill(0.5::real, array[16]), 'a', '{id}',

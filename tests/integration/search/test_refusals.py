@@ -146,6 +146,26 @@ async def test_a_key_needs_the_search_scope(database_url: str, encoder: HashEnco
             assert (await client.post("/search", json=body, headers=headers)).status_code == status
 
 
+async def test_long_names_are_cut_in_errors(client: httpx.AsyncClient) -> None:
+    long = "x" * 900
+    for change in (
+        {"filter": {long: 1}},
+        {"filter": {"$not": {long: {"$gt": "\0"}}}},
+        {"columns": [long]},
+        {"rerank": {long: 1}},
+        {long: 1},
+        {"target": long},
+        {"targets": [long]},
+        {"targets": ["e", {"target": "e", long: 1}]},
+        {"query": [{"key": {long: 1}}], "text": None},
+    ):
+        response = await client.post("/search", json={"table": "products", "text": "a", **change})
+        error = response.json()["error"]
+        assert response.status_code in {403, 404, 422}, change
+        assert len(error["param"] or "") <= 201, error["param"]
+        assert "x" * 201 not in error["message"], error["message"]
+
+
 async def test_the_document_refuses_what_is_refused_whatever_the_table(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     schema = {"$ref": "#/components/schemas/SearchBody", "components": document["components"]}
@@ -156,6 +176,8 @@ async def test_the_document_refuses_what_is_refused_whatever_the_table(client: h
         {**body, "filter": {"$not": None}},
         {**body, "hybrid": {"columns": []}},
         {"table": "products", "query": []},
+        {**body, "targets": []},
+        {**body, "targets": [{"weight": 1}]},
     ]
     for each in refused:
         assert (await client.post("/search", json=each)).status_code == 422

@@ -153,6 +153,7 @@ def test_a_session_can_search_after_its_first_search_failed(
         f"sidecar.search_exposed('products', {vector})",
         f"sidecar.search('products', {vector}::vector::text)",
         f"sidecar.hybrid_search('products', {vector}::vector, 'mug')",
+        f"sidecar.search_targets('products', {vector}::vector::text, array['e'])",
     ):
         run(db, "begin; lock table products in access exclusive mode")
         with connect(database_url) as other:
