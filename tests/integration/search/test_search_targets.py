@@ -166,3 +166,18 @@ def test_the_index_of_each_target_serves(db: Connection, encoder: HashEncoder) -
         assert "Seq Scan" not in plan, plan
         assert len(run(db, f"execute merged ('{query}', '{{1,1}}', 40, 60, 10)")) == 10
         run(db, "deallocate merged")
+
+
+def test_a_text_is_embedded_with_the_model_of_the_targets(db: Connection, encoder: HashEncoder) -> None:
+    """Here by the cache of query vectors, which needs no sidecar; tests/clients ask one."""
+    cache = """
+        insert into sidecar_internal.query_vectors (fingerprint, kind, digest, vector, deadline)
+        values (%s, 'text', sha256('red bicycle'), %s::vector::real[], clock_timestamp())
+    """
+    run(db, cache, encoder.fingerprint, vector_literal(encoder, "red bicycle"))
+    by_vector = found(db, vector_literal(encoder, "red bicycle"))
+    assert found(db, "red bicycle") == by_vector
+    run(db, "update sidecar_internal.watches set fingerprint = null where target = 't'")
+    assert found(db, "red bicycle") == by_vector
+    with refused(db, "55000", "sidecar.embed cannot ask within a statement yet", "call sidecar.enable_embed"):
+        found(db, "a text that is not in the cache")
