@@ -112,6 +112,7 @@ asked = st.one_of(
     st.fixed_dictionaries({"query": st.just([{"text": "boat"}, {"key": 2, "weight": -0.5}])}),
     st.fixed_dictionaries({"text": st.just("mug"), "diversity": st.floats(0, 1)}),
     st.fixed_dictionaries({"text": texts.filter(str), "hybrid": st.just({})}),
+    st.fixed_dictionaries({"text": texts.filter(str), "targets": st.just(["e"])}),
 )
 
 
