@@ -227,6 +227,7 @@ class Sidecar:
             health=self._health,
             feed=self._feed,
             keys=self._keys,
+            database=self._database,
             reads=reads,
             refresh_gauges=self.refresh_gauges,
         )

@@ -15,6 +15,7 @@ from sidecar.http.embed.contents import ContentEmbedder
 from sidecar.http.embed.endpoints import EmbeddingEndpoints
 from sidecar.http.events.endpoints import EventsEndpoint
 from sidecar.http.events.feed import EventFeed
+from sidecar.http.failures.endpoints import FailuresEndpoints
 from sidecar.http.health import NO_DATABASE, HealthEndpoints, MetricsEndpoint, StatusAnswer, WatchesReading
 from sidecar.http.images.fetcher import FetchLimits, ImageFetcher
 from sidecar.http.images.loader import ImageLoader
@@ -27,9 +28,12 @@ from sidecar.http.operation import Operation
 from sidecar.http.rerank.endpoints import RerankEndpoints
 from sidecar.http.search.endpoints import SearchEndpoint
 from sidecar.http.tei.endpoints import TeiEndpoints
+from sidecar.http.thumbnails.endpoints import ThumbnailEndpoints
+from sidecar.http.watches.control import ControlEndpoints
 from sidecar.http.watches.endpoints import WatchesEndpoint
 from sidecar.operations.checkup import examine
 from sidecar.operations.findings import Limits
+from sidecar.postgres.database import Database
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.watch_reader import WatchReader
 from sidecar.readiness import Readiness
@@ -41,7 +45,7 @@ from sidecar.telemetry.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True)
 class EndpointParts:
-    """What endpoints need of the process. `reads`: None without a database."""
+    """What endpoints need of the process. `database`, `reads`: None without a database."""
 
     settings: Settings
     limits: RequestLimits
@@ -51,6 +55,7 @@ class EndpointParts:
     health: HealthEndpoints
     feed: EventFeed
     keys: KeyRing
+    database: Database | None
     reads: Reads | None
     refresh_gauges: Callable[[], Awaitable[None]]
 
@@ -92,6 +97,9 @@ def _database_operations(parts: EndpointParts, images: ImageLoader) -> list[Oper
     running, reads = parts.running, parts.reads
     return [
         *WatchesEndpoint(reads, lambda: running.model).operations(),
+        *ControlEndpoints(parts.limits, parts.database).operations(),
+        *FailuresEndpoints(parts.limits, parts.database).operations(),
+        *ThumbnailEndpoints(running.get_decoders, parts.limits, reads, parts.telemetry).operations(),
         *SearchEndpoint(running.get_models, parts.limits, images, reads, parts.telemetry).operations(),
     ]
 

@@ -48,6 +48,13 @@ class RunningParts:
         self._readiness.check_device()
         return self.models
 
+    def get_decoders(self) -> DecoderPool:
+        """The decoder processes once open. Raises NotReady before that."""
+        if self.decoders is None:
+            self._readiness.check()
+            raise AssertionError("ready without decoders: this is a bug")
+        return self.decoders
+
     @property
     def lanes(self) -> Mapping[str, LaneDepth]:
         return {} if self.models is None else {lane.value: self.models.lane_depth(lane) for lane in Lane}

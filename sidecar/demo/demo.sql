@@ -109,8 +109,7 @@ select 'watch of emoji.' || quote_ident(target) from sidecar.status
 copy public.emoji (id, emoji, name, category, keywords, picture) from stdin
 
 -- name: watch_example
-select sidecar.watch('public.emoji', source => %s, target => %s,
-                     expose => array['emoji', 'name', 'category', 'keywords'])
+select sidecar.watch('public.emoji', source => %s, target => %s, expose => %s)
 
 -- name: watches_of_other_models
 select relation::text, target, model from sidecar.status where fingerprint <> %s

@@ -11,6 +11,7 @@ from sidecar.errors import StatementRejected
 from sidecar.postgres.statements import read_statements
 
 TABLE = "emoji"
+_EXPOSED = ["emoji", "name", "category", "keywords"]
 
 
 def statement(name: str) -> bytes:
@@ -33,8 +34,8 @@ def create_example(url: str, *, recreate: bool = False) -> bool:
         connection.execute(statement("create_example"))
         connection.execute(statement("comment_example"))
         _copy(connection, read_emoji())
-        for source in ("name", "picture"):
-            connection.execute(statement("watch_example"), (source, f"{source}_embedding"))
+        for source, exposed in (("name", _EXPOSED), ("picture", [*_EXPOSED, "picture"])):
+            connection.execute(statement("watch_example"), (source, f"{source}_embedding", exposed))
     return True
 
 

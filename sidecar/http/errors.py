@@ -44,6 +44,8 @@ _STATUS_OF_INPUT_ERROR = {
     "model_not_found": 404,
     "no_database": 404,
     "unknown_watch": 404,
+    "unknown_row": 404,
+    "no_picture": 404,
     "column_gone": 409,
     "other_model": 409,
     "rerank_disabled": 404,

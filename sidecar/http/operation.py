@@ -27,9 +27,36 @@ class MediaType(StrEnum):
     TEXT = "text/plain"
     OPENMETRICS = "application/openmetrics-text"
     EVENTS = "text/event-stream"
+    WEBP = "image/webp"
+    JPEG = "image/jpeg"
     HTML = "text/html"
     JAVASCRIPT = "text/javascript"
     CSS = "text/css"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParameter:
+    """A value in the query string of a GET. `least`, `most`: of an integer; None: it is a text.
+
+    `max_chars` of a text.
+    """
+
+    name: str
+    description: str
+    required: bool = False
+    least: int | None = None
+    most: int | None = None
+    max_chars: int = 1000
+
+    @property
+    def is_integer(self) -> bool:
+        return self.least is not None
+
+    def schema(self) -> dict[str, object]:
+        """Its JSON schema."""
+        if self.is_integer:
+            return {"type": "integer", "minimum": self.least, "maximum": self.most}
+        return {"type": "string", "minLength": 1, "maxLength": self.max_chars}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +66,8 @@ class Operation:
     `scope`: of the key it needs; None for no key. `request`, `response`: models of the bodies; None for no body, or one
     that is not JSON. `other_media`: media types of the answer that `Accept` may ask for. `deadline`: whether it is
     cancelled after REQUEST_TIMEOUT_S. `errors`: statuses it may answer beyond those of every operation, in the shape of
-    `error`. `headers`: names and meanings of its answer's headers. `redirect`: the clients that it answers with a 307,
-    if any.
+    `error`. `query`: what its query string may have. `headers`: names and meanings of its answer's headers. `redirect`:
+    the clients that it answers with a 307, if any.
     """
 
     method: str
@@ -55,6 +82,7 @@ class Operation:
     other_media: tuple[MediaType, ...] = ()
     deadline: bool = True
     errors: tuple[int, ...] = ()
+    query: tuple[QueryParameter, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     error: type[BaseModel] = ErrorAnswer
     redirect: str | None = None

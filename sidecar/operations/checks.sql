@@ -126,10 +126,10 @@ from sidecar_internal.embed_connection_fault() f(fault) where f.fault is not nul
 -- name: exposed_columns
 -- Exposed columns that searches over REST cannot show: gone, or not readable by a role of a sidecar.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
-       format('exposed columns no longer exist: %s', (select string_agg(quote_ident(e), ', ') from unnest(w.expose) e where e <> all (sidecar_internal.exposed_columns(w)))) as what,
+       format('exposed columns no longer exist: %s', (select string_agg(quote_ident(e), ', ') from unnest(w.expose) e where e <> all (sidecar_internal.present_columns(w)))) as what,
        'searches over REST do not show them' as why, sidecar_internal.watch_statement(w) || ';' as remedy, 'psql' as run_in
 from sidecar_internal.watches w
-where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null and sidecar_internal.exposed_columns(w) <> w.expose
+where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null and sidecar_internal.present_columns(w) <> w.expose
 union all
 select 'warning', r.role::text, format('%I may not select %s of %s', r.role, d.columns, w.relation), 'searches over REST that show them fail',
        format('grant select (%s) on %s to %I;', d.columns, w.relation, r.role), 'psql'

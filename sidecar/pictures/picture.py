@@ -1,4 +1,4 @@
-"""A decoded picture on its way to the device."""
+"""A decoded picture on its way to the device, and one that was made small for people."""
 
 from __future__ import annotations
 
@@ -14,3 +14,11 @@ class DecodedPicture:
 
     views: NDArray[np.uint8]
     weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A small picture as a file: `image/webp`, or `image/jpeg` where Pillow writes no WebP."""
+
+    media_type: str
+    content: bytes

@@ -47,7 +47,8 @@ class SearchedWatch:
     `forced` is a filter that every row read for the caller has to pass, besides the caller's own: see `narrowed`.
 
     `exposed` columns exist, with the types of SQL in `exposed_types`; `gone` ones were exposed but do not exist.
-    `incomparable` has the types of the columns that cannot be filtered by, by their names.
+    `incomparable` has the types of the columns that cannot be filtered by, by their names. `shows_pictures`: the watch
+    exposes the picture that it embeds, too, which a search does not return.
     """
 
     watch_id: int
@@ -66,6 +67,7 @@ class SearchedWatch:
     incomparable: Mapping[str, str]
     paused: bool
     broken: str | None
+    shows_pictures: bool = False
     forced: Mapping[str, object] | None = None
 
     @property
@@ -248,8 +250,14 @@ def _watch(record: asyncpg.Record) -> SearchedWatch:
         key_columns=tuple(record["key_columns"]),
         exposed=tuple(record["exposed"]),
         exposed_types=tuple(record["exposed_types"]),
-        gone=tuple(name for name in record["expose"] if name not in record["exposed"]),
+        gone=tuple(name for name in record["expose"] if name not in (*record["exposed"], *_picture_of(record))),
         incomparable=orjson.loads(record["incomparable"] or "{}"),
         paused=record["paused"],
         broken=record["broken"],
+        shows_pictures=record["shows_pictures"],
     )
+
+
+def _picture_of(record: asyncpg.Record) -> list[str]:
+    """The column of the picture that the watch exposes, if it does."""
+    return list(record["source"]) if record["shows_pictures"] else []

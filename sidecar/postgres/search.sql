@@ -8,7 +8,7 @@ select w.id as watch_id, w.relation::oid::bigint as relation, format('%I.%I', n.
        e.names as exposed, array(select t.printed from unnest(e.names) with ordinality u(name, i)
                                  join pg_attribute a on a.attrelid = w.relation and a.attname = u.name
                                  cross join format_type(a.atttypid, a.atttypmod) t(printed) order by u.i) as exposed_types,
-       w.expose, w.paused,
+       sidecar_internal.exposes_picture(w) as shows_pictures, w.expose, w.paused,
        coalesce(w.broken, (select string_agg(distinct b.message, '; ') from sidecar_internal.breakages b where b.watch_id = w.id)) as broken,
        (select json_object_agg(f.name, f.printed) from sidecar_internal.filter_columns(w, 't', w.key_columns || w.expose, true) f
         where f.kind is null)::text as incomparable

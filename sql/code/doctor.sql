@@ -76,7 +76,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                   w.dimensions, w.model, w.index_kind, case when w.storage <> 'vector' then format(', storage => %L', w.storage) else '' end,
                   coalesce(', expose => array[' || (
                       select string_agg(quote_literal(c), ', ' order by i)
-                      from unnest(sidecar_internal.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
+                      from unnest(sidecar_internal.present_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;
 
 -- Reads about `sample_rows` rows of a table, all of them if it has no more: the length of the source in bytes (NULL: nothing to

@@ -1,7 +1,25 @@
 -- POST /search: keys and distances of any watch; other columns, and filters on them, only if the watch exposes them.
 
--- The exposed columns that still exist, in the order of the watch.
+-- What a watch exposes without the picture that it embeds, which GET /thumbnail shows and a search does not. A second mention
+-- of it stays.
+create or replace function sidecar_internal.without_picture(w sidecar_internal.watches) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select case when w.kind = 'image' and w.expose && w.source then array(
+        select e.name from (select u.name, u.n, row_number() over (partition by u.name order by u.n) as mention
+                            from unnest(w.expose) with ordinality u(name, n)) e
+        where e.name <> w.source[1] or e.mention > 1 order by e.n) else w.expose end;
+$$;
+
+-- The exposed columns that a search shows and that still exist, in the order of the watch.
 create or replace function sidecar_internal.exposed_columns(w sidecar_internal.watches) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select array(select e.name from unnest(sidecar_internal.without_picture(w)) with ordinality e(name, n)
+                 where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
+                               and a.attnum > 0 and not a.attisdropped) order by e.n);
+$$;
+
+-- All exposed columns that still exist, in the order of the watch: with the picture.
+create or replace function sidecar_internal.present_columns(w sidecar_internal.watches) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select array(select e.name from unnest(w.expose) with ordinality e(name, n)
                  where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
@@ -37,6 +55,14 @@ begin
     end if;
 end $$;
 
+-- True if a watch exposes the picture that it embeds, and the column still holds pictures.
+create or replace function sidecar_internal.exposes_picture(w sidecar_internal.watches) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select w.kind = 'image' and w.source[1] = any (w.expose)
+       and exists (select from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
+                   where a.attrelid = w.relation and a.attname = w.source[1] and a.attnum > 0 and not a.attisdropped and b.type = 'bytea'::regtype);
+$$;
+
 -- Raises for columns that do not exist, and for those whose content is of no use in an answer.
 create or replace function sidecar_internal.check_exposed(relation regclass, expose text[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -55,7 +81,7 @@ begin
                                                       || 'Expose columns of the watched table: expose => array[''title''].';
         elsif type.typname in ('vector', 'halfvec', 'sparsevec', 'bytea') then
             raise exception 'column % of % has type %, which a search does not show', quote_literal(column_name), relation, type.printed
-                using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table.';
+                using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table. Of pictures only the one that the watch embeds.';
         elsif (select count(*) from unnest(expose) e(name) where e.name = column_name) > 1 then
             raise exception 'column % is exposed twice', quote_literal(column_name) using errcode = 'duplicate_column',
                 hint = 'Name it once.';

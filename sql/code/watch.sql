@@ -102,7 +102,7 @@ begin
     wanted.storage := coalesce(wanted.storage, sidecar_internal.default_storage(wanted, companion_name));
     perform sidecar_internal.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind, wanted.storage);
     wanted.expose := coalesce(wanted.expose, '{}');
-    perform sidecar_internal.check_exposed(wanted.relation, wanted.expose);
+    perform sidecar_internal.check_exposed(wanted.relation, sidecar_internal.without_picture(wanted));
     if wanted.companion is not null then
         perform sidecar_internal.check_companion(wanted);
     elsif companion_name is null then
@@ -235,7 +235,7 @@ begin
     perform set_config('lock_timeout', limits.ours, true);
     if former.id is not null and former.unwatched_at is null then
         is_same := sidecar_internal.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
-        if not replace and not (is_same and sidecar_internal.exposed_columns(former) = wanted.expose) then
+        if not replace and not (is_same and sidecar_internal.present_columns(former) = wanted.expose) then
             raise exception '%.% is already watched, with source %, companion %, dimensions %, model %, index %, storage %, expose %', wanted.relation,
                 quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
                 coalesce(former.model, 'any'), former.index_kind, former.storage, former.expose

@@ -35,12 +35,13 @@ _STATUS_DESCRIPTIONS = {
     409: "The present state does not allow the request.",
     413: "The body, or a picture in it, is too large.",
     415: "The body, or a picture in it, has an unsupported type.",
-    422: "The body is invalid; `param` names the field.",
+    422: "The body or the query string is invalid; `param` names the field.",
     429: "The queue is full, or the key's rate or quota used up. `Retry-After` says when to try again.",
     500: "An error in the service. The log has details under the request's id.",
     503: "Not ready, or the device or the database is unavailable at the moment.",
     504: "No answer within REQUEST_TIMEOUT_S.",
 }
+_PICTURES = {MediaType.WEBP, MediaType.JPEG}
 _WITH_RETRY_AFTER = {429, 503}
 _PICTURE_TYPES = ", ".join(f"image/{name.lower()}" for name in SUPPORTED_FORMATS)
 _REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
@@ -100,9 +101,8 @@ def _describe_operation(operation: Operation, path: str, schemas: _Schemas) -> d
         "tags": [operation.scope.value if operation.scope else "open"],
         "responses": _responses(operation, schemas),
     }
-    if names := _PATH_PARAMETER.findall(operation.path):
-        string = {"type": "string", "minLength": 1}
-        described["parameters"] = [{"name": name, "in": "path", "required": True, "schema": string} for name in names]
+    if parameters := _parameters(operation):
+        described["parameters"] = parameters
     if operation.request is not None:
         content: dict[str, Any] = {"schema": schemas.reference(operation.request, "validation")}
         if operation.request_media is MediaType.FORM:
@@ -114,9 +114,30 @@ def _describe_operation(operation: Operation, path: str, schemas: _Schemas) -> d
     return described
 
 
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    string = {"type": "string", "minLength": 1}
+    in_path = [
+        {"name": name, "in": "path", "required": True, "schema": string}
+        for name in _PATH_PARAMETER.findall(operation.path)
+    ]
+    in_query = [
+        {
+            "name": each.name,
+            "in": "query",
+            "required": each.required,
+            "description": each.description,
+            "schema": each.schema(),
+        }
+        for each in operation.query
+    ]
+    return [*in_path, *in_query]
+
+
 def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     if operation.response is not None:
         schema = schemas.reference(operation.response, "serialization")
+    elif operation.response_media in _PICTURES:
+        schema = {}
     else:
         schema = {"type": "object" if operation.response_media is MediaType.JSON else "string"}
     headers = {name: _describe_header(meaning, {}) for name, meaning in operation.headers}
@@ -146,6 +167,8 @@ def _error_statuses(operation: Operation) -> set[int]:
         statuses |= {401, 403, 429}
     if operation.request is not None:
         statuses |= {400, 413, 415, 422, 429}
+    if operation.query:
+        statuses.add(422)
     if operation.deadline:
         statuses.add(504)
     return statuses

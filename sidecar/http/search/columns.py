@@ -97,6 +97,9 @@ def _check_exposed(watches: Sequence[SearchedWatch], name: str, param: str) -> N
         if name in watch.gone:
             message = f"`{param}`: column {name!r} was exposed, but no longer exists: it was renamed or dropped."
             raise InputError("column_gone", message, param)
+        if watch.shows_pictures and name in watch.source:
+            message = f"`{param}`: column {name!r} holds pictures, which GET /thumbnail shows."
+            raise InputError("column_not_exposed", message, param)
         if name not in permitted:
             which = "the watch" if len(watches) == 1 else f"the watch with the target {watch.target!r}"
             message = (

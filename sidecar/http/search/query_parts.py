@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import ConfigDict, Field
 
 from sidecar.errors import InputError
 from sidecar.http.body_models import RequestModel
 from sidecar.http.embed.contents import Content, check_contents
 from sidecar.http.embed.texts import EmbeddableText
 from sidecar.http.limits import RequestLimits
+from sidecar.http.watches.keys import KeyValue, key_object
 
 MAX_PARTS = 64
 MAX_DIMENSIONS = 16_000  # of a vector in pgvector
 
 _MAX_WEIGHT = 1000.0
-_MAX_EXACT = 2**53  # a larger float may have been an integer with more digits
-_MAX_KEY_CHARS = 10_000  # more than a key in a btree index can have
 _MAX_NAME_CHARS = 1000  # Postgres' names have at most 63 bytes
 _KINDS = ("text", "image", "vector", "key")
-
-KeyValue: TypeAlias = StrictStr | StrictBool | StrictInt | StrictFloat
 
 
 class QueryPart(RequestModel):
@@ -85,7 +82,7 @@ def contents_of(parts: Sequence[QueryPart]) -> list[Content]:
 def keys_of(parts: Sequence[QueryPart], key_columns: Sequence[str]) -> dict[str, Mapping[str, KeyValue]]:
     """The keys as objects of all key columns, by their names in the request. Raises InputError (`wrong_key`)."""
     return {
-        f"query[{index}].key": _key_object(part.key, key_columns, f"query[{index}].key")
+        f"query[{index}].key": key_object(part.key, key_columns, f"query[{index}].key")
         for index, part in enumerate(parts)
         if part.key is not None
     }
@@ -105,28 +102,3 @@ def targets_of_keys(parts: Sequence[QueryPart], searched: Sequence[str]) -> dict
             raise InputError("wrong_target", message, f"query[{index}].target")
         targets[f"query[{index}].key"] = part.target or searched[0]
     return targets
-
-
-def _key_object(
-    key: KeyValue | Mapping[str, KeyValue], key_columns: Sequence[str], param: str
-) -> Mapping[str, KeyValue]:
-    if not isinstance(key, Mapping):
-        if len(key_columns) > 1:
-            wanted = ", ".join(f'"{name}": …' for name in key_columns)
-            raise InputError("wrong_key", f"`{param}` must be an object of the key columns: {{{wanted}}}.", param)
-        key = {key_columns[0]: key}
-    if key.keys() != set(key_columns):
-        names = ", ".join(repr(name[:200]) for name in key)
-        message = f"`{param}` names {names or 'no column'}; the key columns are {', '.join(key_columns)}."
-        raise InputError("wrong_key", message, param)
-    for value in key.values():
-        if isinstance(value, float) and abs(value) > _MAX_EXACT:
-            message = f"`{param}` is a number that JSON does not carry exactly. Send it as a string."
-            raise InputError("wrong_key", message, param)
-        if isinstance(value, str) and "\0" in value:
-            message = f"`{param}` contains the character NUL (U+0000), which no key in Postgres has."
-            raise InputError("wrong_key", message, param)
-        if isinstance(value, str) and len(value) > _MAX_KEY_CHARS:
-            message = f"`{param}` has {len(value)} characters; at most {_MAX_KEY_CHARS} are compared."
-            raise InputError("wrong_key", message, param)
-    return key

@@ -34,6 +34,7 @@ class WatchAnswer(AnswerModel):
     source: list[str] = Field(description="The columns that are embedded.")
     key_columns: list[str] = Field(description="The primary key; filters can name these columns, too.")
     columns: list[ExposedColumn] = Field(description="The columns that the watch exposes.")
+    has_thumbnails: bool = Field(description="Whether `/thumbnail` shows its pictures: it exposes their column, too.")
     dimensions: int
     model: str | None = Field(description="Of the vectors; null: the watch has none yet.")
     searchable: bool = Field(description="Whether `/search` can search it, with the model that is served and this key.")
@@ -59,6 +60,7 @@ def watch_answer(watch: SearchedWatch, model: ModelInfo | None, grant: Grant) ->
             ExposedColumn(name=name, type=type_, comparable=name not in watch.incomparable)
             for name, type_ in zip(watch.exposed, watch.exposed_types, strict=True)
         ],
+        has_thumbnails=watch.shows_pictures,
         dimensions=watch.dimensions,
         model=watch.model if watch.fingerprint else None,
         searchable=problem is None,

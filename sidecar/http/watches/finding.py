@@ -21,9 +21,36 @@ async def find_named_watches(
     permit to search one of them, or its filter cannot be applied.
     """
     permitted = await _find_permitted(database, table, grant)
-    found = [_watch_of(permitted, table, name, param) for param, name in targets.items()] or [_only(permitted)]
+    found = [_watch_of(permitted, table, name, param) for param, name in targets.items()] or [
+        _only(permitted, "name one, or several as `targets`")
+    ]
     for watch in found:
         grant.check_filter(watch)
+    return found
+
+
+async def find_watch(database: Database, table: str, target: str | None, grant: Grant) -> SearchedWatch:
+    """The one watch of that target, or the only one of the table. As `find_named_watches` in all else."""
+    permitted = await _find_permitted(database, table, grant)
+    watch = _only(permitted, "name one") if target is None else _watch_of(permitted, table, target, "target")
+    grant.check_filter(watch)
+    return watch
+
+
+async def find_meant(database: Database, table: str | None, target: str | None, grant: Grant) -> list[SearchedWatch]:
+    """One watch, all watches of a table, or all that the key permits: for operators, who act on whole watches.
+
+    Raises InputError: `unknown_watch`, `ambiguous_watch`, or `missing_field` for a target without its table;
+    AccessDenied if the key does not permit them, or only some of their rows.
+    """
+    if table is not None:
+        found = await _find_permitted(database, table, grant)
+        found = found if target is None else [_watch_of(found, table, target, "target")]
+    elif target is not None:
+        raise InputError("missing_field", "`target` is of a table: give `table`, too.", "table")
+    else:
+        found = grant.permitted(await find_watches(database))
+    grant.check_whole(found)
     return found
 
 
@@ -48,11 +75,10 @@ def _watch_of(permitted: Sequence[SearchedWatch], table: str, target: str, param
     raise InputError("unknown_watch", message + did_you_mean(target[:200], targets, "{!r}"), param)
 
 
-def _only(permitted: Sequence[SearchedWatch]) -> SearchedWatch:
+def _only(permitted: Sequence[SearchedWatch], advice: str) -> SearchedWatch:
     if len(permitted) > 1:
         targets = ", ".join(watch.target for watch in permitted)
-        message = f"`target` may be {targets}: name one, or several as `targets`."
-        raise InputError("ambiguous_watch", message, "target")
+        raise InputError("ambiguous_watch", f"`target` may be {targets}: {advice}.", "target")
     return permitted[0]
 
 

@@ -31,6 +31,13 @@ class FilterNotApplicable(AccessDenied):
         )
 
 
+class ForbiddenRows(AccessDenied):
+    """What concerns all rows of a watch, with a key whose filter opens some of them only."""
+
+    def __init__(self) -> None:
+        super().__init__(403, "forbidden_rows", "The key's filter opens some rows only, and this is about all of them.")
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """The searches that `key` permits; None, for a service without keys, permits all."""
@@ -69,6 +76,11 @@ class Grant:
             for table in bound
             if is_watch_of(table, watch)
         ]
+
+    def check_whole(self, watches: Iterable[SearchedWatch]) -> None:
+        """Raises ForbiddenRows if a filter is forced on any of the watches."""
+        if any(watch.forced is not None for watch in watches):
+            raise ForbiddenRows
 
     def check_filter(self, watch: SearchedWatch) -> None:
         """Raises FilterNotApplicable if the filter that is forced on the watch names columns that it cannot compare."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from sidecar.concurrency import Backoff, run_to_completion, running_tasks
 from sidecar.errors import DecoderUnavailable, PictureRejected
 from sidecar.pictures.decoder.process import DecoderDied, DecoderProcess
 from sidecar.pictures.decoder.settings import DecoderSettings
-from sidecar.pictures.picture import DecodedPicture
+from sidecar.pictures.picture import DecodedPicture, Thumbnail
 from sidecar.ranked_semaphore import RankedSemaphore
 from sidecar.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 MAX_ATTEMPTS = 4
 RANKS = 4
@@ -62,6 +66,15 @@ class DecoderPool:
 
         If the caller is cancelled, its child is killed and replaced. Raises PictureRejected, DecoderUnavailable.
         """
+        return await self._run(image, rank, lambda process: process.decode(image))
+
+    async def shrink(self, image: bytes, side: int, rank: int = 0) -> Thumbnail:
+        """The picture with at most `side` pixels along each edge. As `decode` in all else."""
+        return await self._run(image, rank, lambda process: process.shrink(image, side))
+
+    async def _run(
+        self, image: bytes, rank: int, work: Callable[[DecoderProcess], Coroutine[Any, Any, Result]]
+    ) -> Result:
         if len(image) > self._settings.max_image_bytes:
             raise PictureRejected(
                 "too_many_bytes",
@@ -70,7 +83,7 @@ class DecoderPool:
             )
         for _ in range(MAX_ATTEMPTS):
             try:
-                return await self._decode_once(image, rank)
+                return await self._run_once(rank, work)
             except DecoderDied:
                 log.warning("a decoder process died before it received its picture; another process decodes it")
         raise DecoderUnavailable(f"Decoder processes died {MAX_ATTEMPTS} times before they began with a picture.")
@@ -89,13 +102,13 @@ class DecoderPool:
             if process is not None:
                 await process.stop()
 
-    async def _decode_once(self, image: bytes, rank: int) -> DecodedPicture:
+    async def _run_once(self, rank: int, work: Callable[[DecoderProcess], Coroutine[Any, Any, Result]]) -> Result:
         self._check_open()
         async with self._slots.slot(rank):
             slot = self._idle.pop(0)
             try:
                 process = await self._process_in_slot(slot)
-                return await process.decode(image)
+                return await work(process)
             finally:
                 self._idle.append(slot)
 

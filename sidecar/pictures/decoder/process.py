@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,11 @@ from sidecar.concurrency import run_to_completion
 from sidecar.config import environment_without_secrets
 from sidecar.errors import DecoderUnavailable, PictureRejected
 from sidecar.pictures.decoder.settings import DecoderSettings
-from sidecar.pictures.picture import DecodedPicture
+from sidecar.pictures.picture import DecodedPicture, Thumbnail
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 START_TIMEOUT_S = 30.0
 MAX_LOGGED_BYTES = 16_384
@@ -88,10 +91,19 @@ class DecoderProcess:
         Raises PictureRejected, DecoderUnavailable, and DecoderDied if the child died before it received the picture, so
         that another process may decode it.
         """
+        return await self._request(image, {}, lambda answer: self._read_views(answer["weights"]))
+
+    async def shrink(self, image: bytes, side: int) -> Thumbnail:
+        """The picture with at most `side` pixels along each edge. As `decode` in all else."""
+        return await self._request(image, {"side": side}, self._read_thumbnail)
+
+    async def _request(
+        self, image: bytes, options: Mapping[str, int], read: Callable[[dict[str, Any]], Awaitable[Result]]
+    ) -> Result:
         self._loggable_bytes = MAX_LOGGED_BYTES
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                outcome = await self._exchange(image)
+                outcome = await self._exchange(image, options, read)
         except TimeoutError as error:
             self.kill()
             raise PictureRejected(
@@ -128,19 +140,21 @@ class DecoderProcess:
         """As `stop`, for where it does not matter how it ended."""
         await self.stop()
 
-    async def _exchange(self, image: bytes) -> DecodedPicture | PictureRejected:
-        """Sends a picture and receives its views, or the reason for its rejection."""
+    async def _exchange(
+        self, image: bytes, options: Mapping[str, int], read: Callable[[dict[str, Any]], Awaitable[Result]]
+    ) -> Result | PictureRejected:
+        """Sends a picture and reads what was made of it, or the reason for its rejection."""
         try:
             await write_shared(self._shared_file, image)
         except OSError as error:
             raise DecoderUnavailable(f"There is no memory to hand over {len(image):,} bytes: {error}") from error
-        self._send({"bytes": len(image)})
+        self._send({"bytes": len(image), **options})
         await self._receive()
         try:
             answer = await self._receive()
             if answer["event"] == "rejected":
                 return PictureRejected(answer["code"], answer["message"])
-            return await self._read_views(answer["weights"])
+            return await read(answer)
         except (DecoderDied, LookupError, EOFError) as error:
             return await self._reject_crashing_picture(error)
 
@@ -148,6 +162,10 @@ class DecoderProcess:
         side = self._settings.views.view_size
         views = await read_shared(self._shared_file, (len(weights), side, side, 3))
         return DecodedPicture(views, np.array(weights, dtype=np.float32))
+
+    async def _read_thumbnail(self, answer: dict[str, Any]) -> Thumbnail:
+        content = await read_shared(self._shared_file, (answer["bytes"],))
+        return Thumbnail(answer["media_type"], content.tobytes())
 
     async def _reject_crashing_picture(self, error: Exception) -> PictureRejected:
         """The rejection of a picture on which the child died. Raises DecoderUnavailable if it was killed instead."""

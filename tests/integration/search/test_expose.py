@@ -86,6 +86,24 @@ def test_columns_that_cannot_be_exposed_are_rejected(db: Connection) -> None:
     assert value(db, "select count(*) from sidecar_internal.watches") == 0
 
 
+def test_a_watch_of_pictures_exposes_the_picture_that_it_embeds_and_no_other(db: Connection) -> None:
+    for source, other in (("raw", "photo"), ("photo", "raw")):
+        options = f"target => 'of_{source}', dimensions => 3"
+        call = f"select sidecar.watch('items', '{source}', {options}, expose => array[%s])"
+        with refused(db, "42804", f"column '{other}' of public.items has type", "only the one that the watch embeds"):
+            run(db, call % f"'{other}'")
+        with refused(db, "42804", f"column '{source}' of public.items has type", ""):
+            run(db, call % f"'{source}', '{source}'")
+        watch_id = value(db, call % f"'price', '{source}', 'title'")
+        assert value(db, call % f"'price', '{source}', 'title'") == watch_id
+        w = f"from sidecar_internal.watches w where w.id = {watch_id}"
+        assert value(db, f"select expose {w}") == ["price", source, "title"]
+        assert value(db, f"select sidecar_internal.exposed_columns(w) {w}") == ["price", "title"]
+        assert value(db, f"select sidecar_internal.exposes_picture(w) {w}")
+        again = value(db, f"select sidecar_internal.watch_statement(w) {w}")
+        assert f"expose => array['price', '{source}', 'title']" in again
+
+
 def test_a_dropped_column_is_no_longer_exposed_and_blocks_nothing(db: Connection) -> None:
     watch_id = watch(db, "expose => array['price', 'hue']")
     run(db, "alter table items drop column price")

@@ -1,10 +1,11 @@
-"""The answers in the sections Watches and Events of docs/rest.md."""
+"""The answers in the sections Watches, Failures and Events of docs/rest.md."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -13,6 +14,7 @@ from tests.integration.http.events.stream import listening
 from tests.integration.http.live_server import live_server
 from tests.integration.search.shop import claim_space, connect, searching
 from tests.integration.sql.session import run
+from tests.waiting import wait_until_async
 
 PAGE = (Path(__file__).parents[4] / "docs" / "rest.md").read_text(encoding="utf-8")
 
@@ -51,3 +53,25 @@ async def test_a_sample_has_the_fields_that_the_page_shows(database_url: str) ->
         (name, *_) = expected[part]
         assert sample[part][name].keys() == expected[part][name].keys()
     assert sample["queries"].keys() == expected["queries"].keys()
+
+
+async def test_a_failure_is_listed_as_the_page_says(database_url: str) -> None:
+    expected = json.loads(first_block("Failures", "json"))
+    encoder = HashEncoder()
+    with connect(database_url) as db:
+        run(db, "create table photos (id bigint primary key, photo bytea)")
+        db.execute("insert into photos values (3, %s)", (b"this is no picture",))
+        run(db, "select sidecar.watch('photos', 'photo')")
+    async with searching(database_url, encoder, ingest=True) as client:
+
+        async def read() -> Any:
+            return (await client.get("/failures", params={"table": "photos", "limit": 20})).json()
+
+        async def has_failed() -> bool:
+            return bool((await read())["failures"])
+
+        await wait_until_async(has_failed, "the failure")
+        answer = await read()
+    for failures in (answer["failures"], expected["failures"]):
+        assert isinstance(failures[0].pop("at"), str)
+    assert answer == expected

@@ -71,6 +71,7 @@ async def test_a_watch_is_listed_with_its_key_and_the_columns_that_it_exposes(
             {"name": "price", "type": "numeric", "comparable": True},
             {"name": "tenant", "type": "integer", "comparable": True},
         ],
+        "has_thumbnails": False,
         "dimensions": DIMENSIONS,
         "model": encoder.model_id,
         "searchable": True,

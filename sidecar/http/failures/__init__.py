@@ -1,0 +1,1 @@
+"""`GET /failures` and `POST /retry`: the rows that cannot be embedded."""

@@ -1,0 +1,34 @@
+"""Places among failures, as opaque texts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+
+import orjson
+
+from sidecar.errors import InputError
+from sidecar.postgres.failures import FailedRow
+
+_MAX_INTEGER = 2**31 - 1
+
+
+def cursor_after(row: FailedRow) -> str:
+    place = [row.at.isoformat(), row.watch_id, row.stored_key]
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
+
+
+def read_cursor(text: str | None) -> tuple[datetime, int, str] | None:
+    """The place that `cursor_after` wrote. Raises InputError (`wrong_cursor`)."""
+    if text is None:
+        return None
+    try:
+        at, watch_id, stored_key = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        place = datetime.fromisoformat(at), int(watch_id), str(stored_key)
+        if place[0].tzinfo is not None and 0 <= place[1] <= _MAX_INTEGER:
+            return place
+    except (binascii.Error, ValueError, TypeError, OverflowError):
+        pass
+    message = "`after` is no place among failures: give the `next` of the page before."
+    raise InputError("wrong_cursor", message, "after")

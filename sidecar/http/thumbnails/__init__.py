@@ -1,0 +1,1 @@
+"""`GET /thumbnail` and `GET /failures/thumbnail`: the pictures of rows, made small."""
