@@ -162,7 +162,7 @@ CREATE FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vec
     SET client_min_messages TO 'warning'
     AS $$
 declare
-    former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
+    former jsonb;
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     words constant tsquery := sidecar_internal.word_query(config, query_text);
 begin
@@ -173,12 +173,11 @@ begin
         raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
     end if;
-    -- Not as a setting of the function, which only a superuser could restore from a dump.
-    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    former := sidecar_internal.prepare_scan(w, true);
     return query execute sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(relation, coalesce(document, w.source), config),
                                                   sidecar_internal.filter_condition(w, filter, 't'))
         using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
-    perform set_config('hnsw.iterative_scan', former_scan, true);
+    perform sidecar_internal.apply_settings(former);
 end $$;
 
 COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public.vector, query_text text, target text, document text[], k integer, filter jsonb, config regconfig, candidates integer, rrf_constant integer, vector_weight double precision, text_weight double precision) IS 'The rows that are near a vector or match a text, best first: vector search and full-text search merged by reciprocal rank fusion. Runs with the rights of its caller.';
@@ -186,7 +185,7 @@ COMMENT ON FUNCTION sidecar.hybrid_search(relation regclass, query_vector public
 CREATE FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select '0028', '…' $$;
+    AS $$ select '0029', '…' $$;
 
 COMMENT ON FUNCTION sidecar.installation(OUT revision text, OUT code_digest text) IS 'The revision of the sidecar''s tables, and a digest of the installed functions and views.';
 
@@ -242,9 +241,11 @@ CREATE FUNCTION sidecar.recall(relation regclass, target text DEFAULT NULL::text
 declare
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     condition constant text := sidecar_internal.filter_condition(w, filter, 't');
-    former_settings constant jsonb := (select jsonb_object_agg(s.name, coalesce(nullif(current_setting(s.name, true), ''), s.unset)) from (values
-        ('enable_indexscan', 'on'), ('enable_seqscan', 'on'), ('hnsw.iterative_scan', 'off'), ('hnsw.ef_search', '40')) s(name, unset));
-    efs constant integer[] := coalesce(recall.ef_search, array[(former_settings->>'hnsw.ef_search')::integer]);
+    setting constant text := sidecar_internal.scan_setting(w);
+    iteration constant text := case when setting is not null then w.index_method || '.iterative_scan' end;
+    former_settings constant jsonb := (select jsonb_object_agg(s.name, sidecar_internal.session_setting(s.name))
+                                       from unnest(array['enable_indexscan', 'enable_seqscan', iteration, setting]) s(name) where s.name is not null);
+    efs constant integer[] := case when setting is null then array[0] else coalesce(recall.ef_search, array[(former_settings->>setting)::integer]) end;
     deadline constant timestamptz := clock_timestamp() + make_interval(secs => max_s);
     index_state constant text := sidecar_internal.index_of(w);
     vector text;
@@ -258,10 +259,10 @@ begin
         raise exception 'k is % and sample is %', coalesce(k::text, 'NULL'), coalesce(sample::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'k may be 1 to 1000, sample 1 to 100000.';
     elsif not exists (select from sidecar_internal.usable_indexes(w, coalesce(w.companion, w.relation)) u where u.valid) then
-        raise exception 'there is no HNSW index on %.% to measure: %', w.relation, quote_ident(w.target), index_state
+        raise exception 'there is no index on %.% to measure: %', w.relation, quote_ident(w.target), index_state
             using errcode = 'object_not_in_prerequisite_state', hint = 'Without an index every search is exact.';
     end if;
-    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    perform set_config(iteration, case w.index_method when 'hnsw' then 'strict_order' else 'relaxed_order' end, true) where iteration is not null;
     for vector in select v from sidecar_internal.sample_vectors(w, sample) v loop
         perform set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true);
         began := clock_timestamp();
@@ -269,7 +270,7 @@ begin
         took_ms := 1000 * extract(epoch from clock_timestamp() - began);
         perform set_config('enable_indexscan', 'on', true), set_config('enable_seqscan', 'off', true);
         foreach ef in array efs loop
-            perform set_config('hnsw.ef_search', ef::text, true);
+            perform set_config(setting, ef::text, true) where setting is not null;
             began := clock_timestamp();
             near := sidecar_internal.nearest_distances(w, true, condition, vector, k + 1);
             measured := measured || jsonb_build_object('ef', ef, 'share', sidecar_internal.found_share(exact, near, k),
@@ -277,14 +278,14 @@ begin
         end loop;
         exit when clock_timestamp() > deadline;
     end loop;
-    perform set_config(s.key, s.value, true) from jsonb_each_text(former_settings) s;
+    perform sidecar_internal.apply_settings(former_settings);
     if filter = '{}' then
         perform sidecar_internal.keep_recall(w, k, measured);
     end if;
     return query select * from sidecar_internal.summarized_recall(measured);
 end $$;
 
-COMMENT ON FUNCTION sidecar.recall(relation regclass, target text, k integer, sample integer, filter jsonb, ef_search integer[], max_s double precision) IS 'The share of the k nearest rows that a search through the HNSW index finds, measured against exact searches with rows of the table as queries, for each value of hnsw.ef_search; with the median time of both. Without a filter the result is kept: sidecar.measured_recall.';
+COMMENT ON FUNCTION sidecar.recall(relation regclass, target text, k integer, sample integer, filter jsonb, ef_search integer[], max_s double precision) IS 'The share of the k nearest rows that a search through the index finds, measured against exact searches with rows of the table as queries, for each value of hnsw.ef_search or ivfflat.probes; with the median time of both. Without a filter the result is kept: sidecar.measured_recall.';
 
 CREATE FUNCTION sidecar.reembed(relation regclass, target text DEFAULT NULL::text, model text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
@@ -422,7 +423,7 @@ CREATE FUNCTION sidecar.search(relation regclass, query_vector text, filter json
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
+    former jsonb;
     w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     ext text := quote_ident(sidecar_internal.vector_schema());
     compared constant record := sidecar_internal.compared_type(w);
@@ -440,15 +441,15 @@ begin
     elsif query_vector !~ '^\s*\[[-+0-9.eE,\s]*\]\s*$' then
         nearest_to := sidecar_internal.embed_in_statement(sidecar_internal.query_model_of(w), 'text', convert_to(query_vector, 'UTF8'), 10000);
     end if;
-    -- Not as a setting of the function, which only a superuser could restore from a dump.
-    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    former := sidecar_internal.prepare_scan(w, true);
+    -- + 0: sorted again, because not every method gives rows strictly in order, and the planner believes that it does.
     return query execute format('select jsonb_build_object(%s), r.distance from (select %s, (%s)::float8 as distance from %s h where h.%I is not null%s
-                                 order by %s limit $2) r order by r.distance',
+                                 order by %s limit $2) r order by r.distance + 0',
         sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s as k%1$s'), measure, vector_table, w.target,
         case when w.companion is not null then format(' and exists (select from %s t where %s%s)', w.relation,
             sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '), condition) else condition end, measure)
         using nearest_to, k;
-    perform set_config('hnsw.iterative_scan', former_scan, true);
+    perform sidecar_internal.apply_settings(former);
 end $_$;
 
 COMMENT ON FUNCTION sidecar.search(relation regclass, query_vector text, filter jsonb, target text, k integer) IS 'The k rows nearest to a vector, passed as text, or to a text, which is embedded as sidecar.embed does it, among those that meet a filter: keys and cosine distances (0 to 2), nearest first, through the index.';
@@ -468,9 +469,7 @@ CREATE FUNCTION sidecar.search_page(relation regclass, query_vector real[], targ
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
-    -- NULL before pgvector's library is loaded, and '' after a failed transaction that set it.
-    former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
+    former jsonb;
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     wanted constant text[] := coalesce(columns, sidecar_internal.exposed_columns(w));
     before constant bigint := coalesce((after->>'n')::bigint, 0);
@@ -490,15 +489,12 @@ begin
             hint = 'Give the place of the row with the greatest n of the page before.';
     end if;
     perform sidecar_internal.check_shown(array[w], wanted, document);
-    -- Not as settings of the function, which only a superuser could restore from a dump.
-    -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
+    -- Not strict, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
     -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
-    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * depth, 100, former[2]::integer), 1000)::text, true),
-            set_config(settings[3], greatest(20 * depth, 20000)::text, true);
+    former := sidecar_internal.prepare_scan(w, false, 2 * depth, 20 * depth);
     return query execute sidecar_internal.search_page_statement(w, wanted, filter, document, after is not null)
         using query_vector, k, skip, before, (after->>'distance')::float8, sidecar_internal.numbered_key(w, after->'key');
-    perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
-        from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
+    perform sidecar_internal.apply_settings(former);
 end $$;
 
 COMMENT ON FUNCTION sidecar.search_page(relation regclass, query_vector real[], target text, k integer, filter jsonb, columns text[], document text[], skip integer, after jsonb) IS 'A page of the rows nearest to a vector: those after `skip` rows, or after the place of a row, with the columns that the watch exposes, filtered by key and exposed columns.';
@@ -508,9 +504,8 @@ CREATE FUNCTION sidecar.search_targets(relation regclass, query_vector text, tar
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
-    -- NULL before pgvector's library is loaded, and '' after a failed transaction that set it.
-    former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
+    former jsonb := '{}';
+    searched sidecar_internal.watches;
     watches constant sidecar_internal.watches[] := sidecar_internal.watches_of_targets(relation, targets);
     wanted constant text[] := coalesce(columns, sidecar_internal.exposed_by_all(watches));
     weighted constant double precision[] := coalesce(weights, array_fill(1::double precision, array[cardinality(targets)]));
@@ -529,14 +524,13 @@ begin
     if query_vector !~ '^\s*\[[-+0-9.eE,\s]*\]\s*$' then
         nearest_to := sidecar_internal.embed_in_statement(sidecar_internal.query_model_of(embedded), 'text', convert_to(query_vector, 'UTF8'), 10000);
     end if;
-    -- Not as settings of the function, which only a superuser could restore from a dump. As in search_page, but strict_order: the places
-    -- are counted in the order of the index.
-    perform set_config(settings[1], 'strict_order', true), set_config(settings[2], least(greatest(proposed, 100, former[2]::integer), 1000)::text, true),
-            set_config(settings[3], greatest(20 * proposed::bigint, 20000)::text, true);
+    -- As in search_page, but strict: the places are counted in the order of the index. Targets may have indexes of several methods.
+    foreach searched in array watches loop
+        former := sidecar_internal.prepare_scan(searched, true, proposed, 20 * proposed::bigint) || former;
+    end loop;
     return query execute sidecar_internal.search_targets_statement(watches, filter, wanted, document)
         using nearest_to, weighted, proposed, rrf_constant, k;
-    perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
-        from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
+    perform sidecar_internal.apply_settings(former);
 end $_$;
 
 COMMENT ON FUNCTION sidecar.search_targets(relation regclass, query_vector text, targets text[], k integer, filter jsonb, columns text[], document text[], weights double precision[], candidates integer, rrf_constant integer) IS 'The rows that are nearest to a vector, or to a text, in several vector columns of a table, best first: the nearest rows of each, merged by reciprocal rank fusion, with the columns that all of these watches expose.';
@@ -724,7 +718,7 @@ COMMENT ON COLUMN sidecar.status.oldest_pending IS 'How long the oldest pending 
 
 COMMENT ON COLUMN sidecar.status.lag_ms IS 'Milliseconds from commit to vector, mean of the last changes.';
 
-COMMENT ON COLUMN sidecar.status.index IS 'The HNSW index, or why there is none.';
+COMMENT ON COLUMN sidecar.status.index IS 'The index, or why there is none.';
 
 COMMENT ON COLUMN sidecar.status.fingerprint IS 'The model and its settings that the stored vectors were made with.';
 
@@ -746,7 +740,7 @@ COMMENT ON COLUMN sidecar.status.health IS 'problem (rows are not embedded until
 
 COMMENT ON COLUMN sidecar.status.storage IS 'The type that the vectors are stored as: vector (4 bytes a number) or halfvec (2 bytes).';
 
-COMMENT ON COLUMN sidecar.status.recall IS 'The share of the recall_k nearest rows that a search with the database''s hnsw.ef_search finds, as last measured by sidecar.recall; NULL if the present index was not measured.';
+COMMENT ON COLUMN sidecar.status.recall IS 'The share of the recall_k nearest rows that a search with the database''s hnsw.ef_search or ivfflat.probes finds, as last measured by sidecar.recall; NULL if the present index was not measured.';
 
 COMMENT ON COLUMN sidecar.status.recall_ef_search IS 'What it was measured with: the database''s value, or the next smaller one.';
 
@@ -909,6 +903,7 @@ begin
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
     wanted.expose := expose; wanted.storage := storage;
     wanted := sidecar_internal.checked_watch(wanted, companion_name);
+    perform sidecar_internal.try_index_options(wanted);
     for attempt in 1 .. limits.tries loop
         begin
             made := sidecar_internal.try_watch(wanted, companion_name, replace, limits);
@@ -969,6 +964,8 @@ CREATE TABLE sidecar_internal.watches (
     rows_per_s double precision,
     expose text[] DEFAULT '{}'::text[] NOT NULL,
     storage text DEFAULT 'vector'::text NOT NULL,
+    index_method text DEFAULT 'hnsw'::text NOT NULL,
+    index_options text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT watches_check CHECK (((cardinality(key_columns) >= 1) AND (cardinality(key_columns) = cardinality(key_types)))),
     CONSTRAINT watches_check1 CHECK (((kind = 'text'::text) OR (cardinality(source) = 1))),
     CONSTRAINT watches_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
@@ -1054,6 +1051,14 @@ exception when lock_not_available or deadlock_detected or unique_violation then
     return false;
 end $$;
 
+CREATE FUNCTION sidecar_internal.apply_settings(settings jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform set_config(s.key, s.value, true) from jsonb_each_text(settings) s;
+end $$;
+
 CREATE FUNCTION sidecar_internal.backlog_of(w sidecar_internal.watches) RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1125,6 +1130,14 @@ CREATE FUNCTION sidecar_internal.can_serve(w sidecar_internal.watches, s sidecar
     AS $$
     select s.dimensions = w.dimensions
         and case when w.fingerprint is not null then s.fingerprint = w.fingerprint else w.model is null or w.model in (s.model, s.fingerprint) end;
+$$;
+
+CREATE FUNCTION sidecar_internal.canonical_index(index text, target text, dimensions integer, storage text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select sidecar_internal.index_argument(sidecar_internal.with_index(jsonb_populate_record(null::sidecar_internal.watches,
+        jsonb_build_object('index_kind', index, 'target', target, 'dimensions', dimensions, 'storage', storage))));
 $$;
 
 CREATE FUNCTION sidecar_internal.canonical_key(w sidecar_internal.watches, key jsonb) RETURNS jsonb
@@ -1230,7 +1243,7 @@ begin
                                                       || 'Expose columns of the watched table: expose => array[''title''].';
         elsif type.typname in ('vector', 'halfvec', 'sparsevec', 'bytea') then
             raise exception 'column % of % has type %, which a search does not show', quote_literal(column_name), relation, type.printed
-                using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table. Of pictures only the one that the watch embeds.';
+                using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table.';
         elsif (select count(*) from unnest(expose) e(name) where e.name = column_name) > 1 then
             raise exception 'column % is exposed twice', quote_literal(column_name) using errcode = 'duplicate_column',
                 hint = 'Name it once.';
@@ -1251,6 +1264,31 @@ begin
     select v.n, e.message, e.sql_error_code into fault from unnest(wanted) with ordinality v(value, n)
         cross join lateral sidecar_internal.input_error(v.value, type) e where v.value is not null and e.message is not null order by v.n limit 1;
     perform sidecar_internal.raise_filter_fault(paths[fault.n], fault.message, fault.sql_error_code);
+end $$;
+
+CREATE FUNCTION sidecar_internal.check_index_method(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    product constant text := case w.index_method when 'vchordrq' then 'VectorChord' when 'diskann' then 'pgvectorscale' end;
+    extension constant text := case w.index_method when 'vchordrq' then 'vchord' when 'diskann' then 'vectorscale' end;
+begin
+    if w.index_kind = 'none' or sidecar_internal.cosine_class(w.index_method, w.index_kind) is not null then
+        return;
+    elsif exists (select from pg_am a where a.amname = w.index_method and a.amtype = 'i') then
+        raise exception 'index method % cannot compare % by cosine: it has no operator class %_cosine_ops', w.index_method, w.index_kind, w.index_kind
+            using errcode = 'undefined_object', hint = case when w.index_kind = 'halfvec' and sidecar_internal.cosine_class(w.index_method, 'vector') is not null
+                then format('Say index => ''using %s (%I%s)''.', w.index_method, w.target, case when w.storage <> 'vector' then '::vector' else '' end)
+                else 'Say index => ''hnsw''; with index => ''none'' any index is yours to build.' end;
+    end if;
+    raise exception 'there is no index method % in database "%"%', quote_literal(w.index_method), current_database(),
+            coalesce(format(': %s is not installed', product), '')
+        using errcode = 'undefined_object', hint = case
+            when extension is null then 'Install the extension that has it, or say index => ''hnsw''.'
+            when exists (select from pg_available_extensions a where a.name = extension) then format('Run: create extension %s cascade;', extension)
+            else format('Install %s on the server as its documentation says%s, then run: create extension %s cascade; or say index => ''hnsw''.',
+                        product, case extension when 'vchord' then ', which includes shared_preload_libraries' else '' end, extension) end;
 end $$;
 
 CREATE FUNCTION sidecar_internal.check_key_types(relation regclass) RETURNS void
@@ -1331,33 +1369,32 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text, storage text) RETURNS void
+CREATE FUNCTION sidecar_internal.check_options(w sidecar_internal.watches) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    most integer := case index_kind when 'halfvec' then 4000 when 'vector' then 2000 else 16000 end;
+    most integer := case when w.index_method in ('hnsw', 'ivfflat') then case w.index_kind when 'halfvec' then 4000 when 'vector' then 2000 end end;
 begin
-    if dimensions is null or dimensions not between 1 and 16000 then
-        raise exception 'dimensions is %', coalesce(dimensions::text, 'NULL') using errcode = 'invalid_parameter_value',
+    if w.dimensions is null or w.dimensions not between 1 and 16000 then
+        raise exception 'dimensions is %', coalesce(w.dimensions::text, 'NULL') using errcode = 'invalid_parameter_value',
             hint = 'Give the length of the model''s vectors: 1152 for the default model.';
-    elsif coalesce(index_kind, '') not in ('halfvec', 'vector', 'none') then
-        raise exception 'index is %', coalesce(quote_literal(index_kind), 'NULL') using errcode = 'invalid_parameter_value',
-            hint = 'index is ''halfvec'' (default: a third of the size, same recall), ''vector'' or ''none''.';
-    elsif coalesce(storage, 'vector') not in ('vector', 'halfvec') then
-        raise exception 'storage is %', quote_literal(storage) using errcode = 'invalid_parameter_value',
+    elsif coalesce(w.storage, 'vector') not in ('vector', 'halfvec') then
+        raise exception 'storage is %', quote_literal(w.storage) using errcode = 'invalid_parameter_value',
             hint = 'storage is ''vector'' (default: 4 bytes a number) or ''halfvec'' (2 bytes).';
-    elsif storage = 'halfvec' and index_kind = 'vector' then
-        raise exception 'storage is ''halfvec'', but index is ''vector''' using errcode = 'invalid_parameter_value',
-            hint = 'Say index => ''halfvec'', which indexes the stored vectors as they are, or ''none''.';
-    elsif dimensions > most then
-        raise exception 'an HNSW index on % takes at most % dimensions, not %', index_kind, most, dimensions
+    elsif w.storage = 'halfvec' and w.index_kind = 'vector' then
+        raise exception 'storage is ''halfvec'', but index is %', quote_literal(sidecar_internal.index_argument(w)) using errcode = 'invalid_parameter_value',
+            hint = case w.index_method when 'diskann' then 'diskann takes vectors of type vector only: say storage => ''vector'', or another index.'
+                   else 'Say index => ''halfvec'', which indexes the stored vectors as they are, or ''none''.' end;
+    elsif w.dimensions > most then
+        raise exception 'an % index on % takes at most % dimensions, not %', case w.index_method when 'hnsw' then 'HNSW' else 'IVFFlat' end,
+                w.index_kind, most, w.dimensions
             using errcode = 'invalid_parameter_value', hint = 'Say index => ''none'', or ''halfvec'' for up to 4000.';
-    elsif target = any (source) then
-        raise exception 'target and source are both %', quote_literal(target) using errcode = 'invalid_parameter_value',
+    elsif w.target = any (w.source) then
+        raise exception 'target and source are both %', quote_literal(w.target) using errcode = 'invalid_parameter_value',
             hint = 'Name a column of its own for the vector.';
-    elsif target = '' or octet_length(target) > 63 then
-        raise exception 'target % is not a name of 1 to 63 bytes', quote_literal(target) using errcode = 'invalid_name',
+    elsif w.target = '' or octet_length(w.target) > 63 then
+        raise exception 'target % is not a name of 1 to 63 bytes', quote_literal(w.target) using errcode = 'invalid_name',
             hint = 'Say target => ... with another one.';
     end if;
 end $$;
@@ -1528,9 +1565,11 @@ begin
     wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
     wanted.companion := to_regclass(companion_name);
     wanted.storage := coalesce(wanted.storage, sidecar_internal.default_storage(wanted, companion_name));
-    perform sidecar_internal.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind, wanted.storage);
+    wanted := sidecar_internal.with_index(wanted);
+    perform sidecar_internal.check_options(wanted);
+    perform sidecar_internal.check_index_method(wanted);
     wanted.expose := coalesce(wanted.expose, '{}');
-    perform sidecar_internal.check_exposed(wanted.relation, sidecar_internal.without_picture(wanted));
+    perform sidecar_internal.check_exposed(wanted.relation, wanted.expose);
     if wanted.companion is not null then
         perform sidecar_internal.check_companion(wanted);
     elsif companion_name is null then
@@ -1616,6 +1655,19 @@ CREATE FUNCTION sidecar_internal.compared_type(w sidecar_internal.watches, OUT n
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select case w.index_kind when 'none' then w.storage else w.index_kind end, w.index_kind not in ('none', w.storage);
+$$;
+
+CREATE FUNCTION sidecar_internal.cosine_class(method text, kind text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('%I.%I', n.nspname, o.opcname)
+        from pg_am a
+        join pg_opclass o on o.opcmethod = a.oid and o.opcname = kind || '_cosine_ops'
+        join pg_namespace n on n.oid = o.opcnamespace
+        join pg_type t on t.oid = o.opcintype and t.typname = kind
+        join pg_extension e on e.extname = 'vector' and e.extnamespace = t.typnamespace
+        where a.amname = method limit 1;
 $$;
 
 CREATE FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, OUT looked bigint, OUT foreign_vectors bigint) RETURNS record
@@ -2101,6 +2153,13 @@ CREATE FUNCTION sidecar_internal.dblink_schema() RETURNS text
     select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'dblink';
 $$;
 
+CREATE FUNCTION sidecar_internal.default_index_kind(method text, storage text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when method in ('hnsw', 'ivfflat') then 'halfvec' when method = 'diskann' then 'vector' else storage end;
+$$;
+
 CREATE FUNCTION sidecar_internal.default_storage(w sidecar_internal.watches, companion_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2304,18 +2363,6 @@ begin
         execute format('drop trigger %I on %s', t.name, t.relation);
     end loop;
 end $$;
-
-CREATE FUNCTION sidecar_internal.ef_search_statement(ef_search integer) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select format(E'select ''[1]''::%I.vector;\nalter database %I set hnsw.ef_search = %s;', sidecar_internal.vector_schema(), current_database(), ef_search)
-           || coalesce((select string_agg(format(E'\nalter role %I%s set hnsw.ef_search = %s;', r.rolname,
-                               case when d.setdatabase <> 0 then format(' in database %I', current_database()) end, ef_search), '' order by r.rolname)
-                        from pg_db_role_setting d join pg_roles r on r.oid = d.setrole cross join unnest(d.setconfig) c(setting)
-                        where d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
-                          and c.setting ~ '^hnsw\.ef_search=\d+$' and split_part(c.setting, '=', 2)::integer < ef_search), '');
-$_$;
 
 CREATE FUNCTION sidecar_internal.embed_connection_fault() RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2555,7 +2602,7 @@ CREATE FUNCTION sidecar_internal.exposed_columns(w sidecar_internal.watches) RET
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select array(select e.name from unnest(sidecar_internal.without_picture(w)) with ordinality e(name, n)
+    select array(select e.name from unnest(w.expose) with ordinality e(name, n)
                  where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
                                and a.attnum > 0 and not a.attisdropped) order by e.n);
 $$;
@@ -2585,15 +2632,6 @@ begin
             from unnest(columns) with ordinality c(name, n) join pg_attribute a on a.attrelid = w.relation and a.attname = c.name
             cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b cross join lateral (select sidecar_internal.found_column(w.relation, 't', c.name) as expression) f);
 end $$;
-
-CREATE FUNCTION sidecar_internal.exposes_picture(w sidecar_internal.watches) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select w.kind = 'image' and w.source[1] = any (w.expose)
-       and exists (select from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
-                   where a.attrelid = w.relation and a.attname = w.source[1] and a.attnum > 0 and not a.attisdropped and b.type = 'bytea'::regtype);
-$$;
 
 CREATE FUNCTION sidecar_internal.failure_key(key jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
@@ -3136,12 +3174,10 @@ end $$;
 CREATE FUNCTION sidecar_internal.former_indexes(w sidecar_internal.watches, OUT index regclass, OUT statement text) RETURNS SETOF record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
     top constant regclass := coalesce(w.companion, w.relation);
-    suffix constant text := format('_hnsw_%s(_cc(new|old)\d*)?$', w.id);
     vector_tables regclass[] := array[top];
-    hnsw constant oid := (select a.oid from pg_am a where a.amname = 'hnsw');
     vector_table regclass;
     ours oid[] := '{}';
 begin
@@ -3151,7 +3187,7 @@ begin
     -- First by our names, through an index, table by table: joining the rest to all of pg_class would take 2 ms a watch.
     foreach vector_table in array vector_tables loop
         ours := ours || array(select i.indexrelid from pg_index i where i.indrelid = vector_table and (
-            select c.relam = hnsw and c.relname ~ suffix from pg_class c where c.oid = i.indexrelid));
+            select sidecar_internal.is_our_index(w, c.relname, am.amname) from pg_class c join pg_am am on am.oid = c.relam where c.oid = i.indexrelid));
     end loop;
     if cardinality(ours) = 0 then
         return;
@@ -3162,6 +3198,7 @@ begin
                       i.indexrelid::regclass)
             from pg_index i
             join pg_class c on c.oid = i.indexrelid
+            join pg_am am on am.oid = c.relam
             join pg_opclass o on o.oid = i.indclass[0] and o.opcname in ('halfvec_cosine_ops', 'vector_cosine_ops')
             join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
             join pg_attribute ia on ia.attrelid = i.indexrelid and ia.attnum = 1
@@ -3171,10 +3208,11 @@ begin
               and not exists (select from pg_inherits h where h.inhrelid = i.indexrelid)
               -- Without a function call for the usual index, which is in use: status does this for every watch.
               and (o.opcname <> w.index_kind || '_cosine_ops' or ia.atttypmod not in (w.dimensions, -1)
+                   or am.amname <> w.index_method or not coalesce(c.reloptions, '{}') @> w.index_options
                    or (not i.indisvalid and exists (select from sidecar_internal.usable_indexes(w, i.indrelid) u where u.valid)))
               and (i.indisvalid or c.relkind = 'I' or not sidecar_internal.is_worked_on(i.indrelid))
             order by i.indexrelid::regclass::text;
-end $_$;
+end $$;
 
 CREATE FUNCTION sidecar_internal.found_column(relation regclass, row_name text, column_name text) RETURNS text
     LANGUAGE sql STABLE
@@ -3382,7 +3420,11 @@ CREATE FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bi
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end * w.dimensions * rows + 720 * rows;
+    select case w.index_method when 'hnsw' then v.bytes * rows + 720 * rows
+                               when 'ivfflat' then (greatest(50 * l.lists, 10000) * (v.bytes + 4 * l.lists) + 2 * v.bytes * l.lists + 4 * l.lists * l.lists)::bigint end
+        from (select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end::bigint * w.dimensions as bytes) v
+        cross join (select coalesce((select substr(o.option, 7)::bigint from unnest(w.index_options) o(option) where o.option like 'lists=%' limit 1),
+                                    sidecar_internal.ivfflat_lists(rows)) as lists) l;
 $$;
 
 CREATE FUNCTION sidecar_internal.has_long_queue(w sidecar_internal.watches) RETURNS boolean
@@ -3482,8 +3524,7 @@ begin
             hint = 'For example english, german or simple; one of your own with its schema. psql lists them: \dF';
     end if;
     -- As in search_exposed, but strict_order: the places by distance are counted in the order of the index.
-    perform set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', least(greatest(proposed, 100, nullif(current_setting('hnsw.ef_search', true), '')::integer), 1000)::text, true),
-            set_config('hnsw.max_scan_tuples', greatest(20 * proposed, 20000)::text, true);
+    perform sidecar_internal.prepare_scan(w, true, proposed, 20 * proposed::bigint);
     return query execute sidecar_internal.hybrid_exposed_statement(w, sidecar_internal.hybrid_ranking(
             w, sidecar_internal.exposed_document(w, document, configuration),
             sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_columns(w))), shown_columns, shown_document)
@@ -3548,6 +3589,18 @@ CREATE FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watches, do
                   sidecar_internal.for_each_key(w.key_columns, null, 'r.k%1$s'));
 $_$;
 
+CREATE FUNCTION sidecar_internal.index_argument(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select case
+        when w.index_kind = 'none' or (w.index_method = 'hnsw' and w.index_options = '{}') then w.index_kind
+        when w.index_options = '{}' and w.index_method in ('ivfflat', 'vchordrq', 'diskann')
+             and w.index_kind = sidecar_internal.default_index_kind(w.index_method, w.storage) then w.index_method
+        else format(case when w.index_kind = w.storage then 'using %s (%I %s_cosine_ops)%s' else 'using %1$s ((%2$I::%3$s(%5$s)) %3$s_cosine_ops)%4$s' end,
+                    w.index_method, w.target, w.index_kind, sidecar_internal.index_options(w.index_options), w.dimensions) end;
+$_$;
+
 CREATE FUNCTION sidecar_internal.index_failure_of(w sidecar_internal.watches) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3563,9 +3616,10 @@ CREATE FUNCTION sidecar_internal.index_key(w sidecar_internal.watches) RETURNS t
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select case when w.index_kind = w.storage then format('(%I %s.%s_cosine_ops)', w.target, v.ext, w.storage)
-                when w.index_kind = 'halfvec' then format('((%I::%s.halfvec(%s)) %s.halfvec_cosine_ops)', w.target, v.ext, w.dimensions, v.ext) end
-        from (select quote_ident(sidecar_internal.vector_schema()) as ext) v;
+    select case when w.index_kind = w.storage then format('(%I %s)', w.target, v.class)
+                when w.index_kind = 'halfvec' then format('((%I::%s.halfvec(%s)) %s)', w.target, v.ext, w.dimensions, v.class) end
+        from (select e.ext, coalesce(sidecar_internal.cosine_class(w.index_method, w.index_kind), format('%s.%s_cosine_ops', e.ext, w.index_kind)) as class
+              from (select quote_ident(sidecar_internal.vector_schema()) as ext) e) v;
 $$;
 
 CREATE FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, vector_table regclass, replaced regclass) RETURNS text
@@ -3574,19 +3628,28 @@ CREATE FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, vector_t
     AS $$
 declare
     class record;
-    suffix text := '_hnsw_' || w.id;
+    ending constant text := format('_%s_%s', w.index_method, w.id);
+    suffix text := ending;
     stem text;
+    cut text;
+    number integer := 1;
 begin
     select c.relname || '_' || w.target as stem, n.nspname into class
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = vector_table;
     stem := class.stem;
     if octet_length(stem || suffix) > 63 or to_regclass(format('%I.%I', class.nspname, stem || suffix)) <> replaced then
-        suffix := format('_%s_hnsw_%s', to_hex(vector_table::oid::bigint), w.id);
+        suffix := format('_%s%s', to_hex(vector_table::oid::bigint), ending);
     end if;
-    while octet_length(stem || suffix) > 63 loop
-        stem := left(stem, -1);
+    loop
+        cut := stem;
+        while octet_length(cut || suffix) > 63 loop
+            cut := left(cut, -1);
+        end loop;
+        exit when coalesce(to_regclass(format('%I.%I', class.nspname, cut || suffix)) in (replaced), true);
+        number := number + 1;
+        suffix := format('_%s_%s%s', to_hex(vector_table::oid::bigint), number, ending);
     end loop;
-    return stem || suffix;
+    return cut || suffix;
 end $$;
 
 CREATE FUNCTION sidecar_internal.index_of(w sidecar_internal.watches) RETURNS text
@@ -3599,7 +3662,7 @@ CREATE FUNCTION sidecar_internal.index_of(w sidecar_internal.watches, builds jso
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    hnsw record;
+    found record;
     tree record;
     build constant text := builds->>w.id::text;
     failure constant text := sidecar_internal.index_failure_of(w);
@@ -3607,17 +3670,17 @@ declare
     state text := 'none';
 begin
     if w.index_kind <> 'none' then
-        select u.index, u.valid into hnsw from sidecar_internal.usable_indexes(w, coalesce(w.companion, w.relation)) u
+        select u.index, u.valid into found from sidecar_internal.usable_indexes(w, coalesce(w.companion, w.relation)) u
             order by u.valid desc, u.index limit 1;
-        if hnsw.valid then
-            state := hnsw.index::text;
+        if found.valid then
+            state := found.index::text;
         else
             tree := sidecar_internal.count_leaf_indexes(w);
             state := case when build is not null then build when failure is not null then 'building failed: ' || failure
-                when tree.leaves > 0 and hnsw.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
-                when hnsw.index is null then 'not built yet'
+                when tree.leaves > 0 and found.index is not null then format('%s of %s partitions have it', tree.built, tree.leaves)
+                when found.index is null then 'not built yet'
                 when sidecar_internal.is_worked_on(coalesce(w.companion, w.relation)) then 'building: by another session'
-                else 'invalid: ' || hnsw.index end;
+                else 'invalid: ' || found.index end;
         end if;
     end if;
     if former is null then
@@ -3625,6 +3688,15 @@ begin
     end if;
     return format('%s (to be dropped: %s%s)', state, former, case when state !~ '^building' then '; failed: ' || failure end);
 end $$;
+
+CREATE FUNCTION sidecar_internal.index_options(options text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select coalesce(' with (' || string_agg(format(case when v.value ~ '^(0|[1-9]\d{0,8})$' then '%I = %s' else '%I = %L' end, v.name, v.value), ', ' order by v.n) || ')', '')
+        from (select split_part(o.option, '=', 1) as name, substr(o.option, strpos(o.option, '=') + 1) as value, o.n
+              from unnest(options) with ordinality o(option, n)) v;
+$_$;
 
 CREATE FUNCTION sidecar_internal.index_statement(w sidecar_internal.watches) RETURNS text
     LANGUAGE sql STABLE
@@ -3636,7 +3708,7 @@ $$;
 CREATE FUNCTION sidecar_internal.index_steps(w sidecar_internal.watches) RETURNS SETOF text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
     top constant regclass := coalesce(w.companion, w.relation);
     key constant text := sidecar_internal.index_key(w);
@@ -3655,7 +3727,7 @@ begin
         select u.index, u.valid, t.parent is not null and u.parent is not null as is_attached into i
             from sidecar_internal.usable_indexes(w, t.home) u
             where u.valid or u.parent is not null or not t.is_leaf
-               or (select c.relname from pg_class c where c.oid = u.index) ~ format('_hnsw_%s(_cc(new|old)\d*)?$', w.id)
+               or sidecar_internal.is_our_index(w, (select c.relname from pg_class c where c.oid = u.index), w.index_method)
             order by u.parent is not null desc, u.valid desc, u.index limit 1;
         name := case when i.index is not null then i.index::text end;
         if t.is_leaf and not i.valid and sidecar_internal.is_worked_on(t.home) then
@@ -3668,8 +3740,9 @@ begin
                 return next 'drop index concurrently if exists ' || name;
             end if;
             name := sidecar_internal.index_name(w, t.home, coalesce(i.index, 0::oid::regclass));
-            return next format(case when t.is_leaf then 'create index concurrently %I on %s using hnsw %s'
-                               else 'create index %I on only %s using hnsw %s' end, name, t.home, key);
+            return next format(case when t.is_leaf then 'create index concurrently %I on %s using %I %s%s'
+                               else 'create index %I on only %s using %I %s%s' end, name, t.home, w.index_method, key,
+                               sidecar_internal.options_to_build(w, t.home));
             name := format('%s.%I', t.namespace, name);
         end if;
         if t.parent is not null and not coalesce(i.is_attached, false) then
@@ -3678,7 +3751,7 @@ begin
         indexes := indexes || jsonb_build_object(t.home::oid::text, name);
     end loop;
     return query select f.statement from sidecar_internal.former_indexes(w) f;
-end $_$;
+end $$;
 
 CREATE FUNCTION sidecar_internal.index_trouble(w sidecar_internal.watches) RETURNS text
     LANGUAGE sql STABLE
@@ -3806,6 +3879,13 @@ CREATE FUNCTION sidecar_internal.is_intact(w sidecar_internal.watches, key_colum
         and w.broken is null and not exists (select from sidecar_internal.breakages b where b.watch_id = w.id) and sidecar_internal.triggers_fit(w);
 $$;
 
+CREATE FUNCTION sidecar_internal.is_our_index(w sidecar_internal.watches, name text, method text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select name ~ format('_%s_%s(_cc(new|old)\d*)?$', method, w.id);
+$_$;
+
 CREATE FUNCTION sidecar_internal.is_own_uncommitted(row_xmin xid) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3829,8 +3909,8 @@ CREATE FUNCTION sidecar_internal.is_same_watch(a sidecar_internal.watches, b sid
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion, a.storage)
-        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion, b.storage);
+    select (a.kind, a.source, a.dimensions, a.index_kind, a.index_method, a.index_options, a.model, a.companion, a.storage)
+        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.index_method, b.index_options, b.model, b.companion, b.storage);
 $$;
 
 CREATE FUNCTION sidecar_internal.is_subscribed(relation regclass) RETURNS boolean
@@ -3864,6 +3944,13 @@ CREATE FUNCTION sidecar_internal.is_worked_on(vector_table regclass) RETURNS boo
     select exists (select from pg_locks l where l.locktype = 'relation' and l.relation = is_worked_on.vector_table and l.granted
                    and l.database = (select d.oid from pg_database d where d.datname = current_database())
                    and l.mode = 'ShareUpdateExclusiveLock' and l.pid <> pg_backend_pid());
+$$;
+
+CREATE FUNCTION sidecar_internal.ivfflat_lists(rows bigint) RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select least(greatest(case when rows <= 1000000 then rows / 1000 else sqrt(rows)::bigint end, 10), 32768)::integer;
 $$;
 
 CREATE FUNCTION sidecar_internal.keep_recall(w sidecar_internal.watches, k integer, measured jsonb) RETURNS void
@@ -4009,6 +4096,10 @@ declare
     m integer;
     ef_construction integer;
 begin
+    if w.index_method = 'ivfflat' then
+        return format(E'create index %son %s using ivfflat %s%s;\ndrop index %s%s;', mode, vector_table, sidecar_internal.index_key(w),
+                      sidecar_internal.options_to_build(w, vector_table), mode, index);
+    end if;
     select coalesce(max(o.option_value::integer) filter (where o.option_name = 'm'), 16),
            coalesce(max(o.option_value::integer) filter (where o.option_name = 'ef_construction'), 64) into m, ef_construction
         from pg_options_to_table(class.reloptions) o;
@@ -4022,6 +4113,18 @@ CREATE FUNCTION sidecar_internal.letter_pairs(name text) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select array_agg(distinct substr(' ' || lower(name) || ' ', i, 2)) from generate_series(1, length(name) + 1) i;
+$$;
+
+CREATE FUNCTION sidecar_internal.lists_of(w sidecar_internal.watches) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(max(o.option_value::integer), 100)
+        from sidecar_internal.tree_of(coalesce(w.companion, w.relation)) t
+        cross join lateral sidecar_internal.usable_indexes(w, t.home) u
+        join pg_class c on c.oid = u.index
+        cross join lateral pg_options_to_table(c.reloptions) o
+        where t.is_leaf and o.option_name = 'lists';
 $$;
 
 CREATE FUNCTION sidecar_internal.lock_table(relation regclass, mode text, limits record) RETURNS void
@@ -4171,7 +4274,7 @@ declare
     distances double precision[];
 begin
     execute format('select array(select (x.v operator(%1$s.<=>) $1::%2$s)::float8 from (
-                        select %3$s as v from %4$s where %3$s is not null%5$s order by %3$s%6$s operator(%1$s.<=>) $1::%7$s limit $2) x order by 1)',
+                        select %3$s as v from %4$s where %3$s is not null%5$s order by %3$s%6$s operator(%1$s.<=>) $1::%7$s limit $2) x order by (x.v operator(%1$s.<=>) $1::%2$s) + 0)',
         ext, stored, vector, tables, condition, case when through_index and compared.is_cast then '::' || type else '' end, type)
         into distances using query_vector, k;
     return distances;
@@ -4192,7 +4295,7 @@ declare
     distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
                                      case when compared.is_cast then '::' || type else '' end, ext, type);
 begin
-    return format('select n.*, rank() over (order by distance) as place
+    return format('select n.*, rank() over (order by distance + 0) as place
                    from (select %s, %s as distance from %s where %s is not null and $1 is not null%s
                          order by distance fetch first ($3) rows with ties) n',
         sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s'), distance, tables, vector, condition);
@@ -4218,6 +4321,17 @@ CREATE FUNCTION sidecar_internal.numbered_key(w sidecar_internal.watches, key js
     AS $$
     select jsonb_object_agg('k' || i, numbered_key.key->w.key_columns[i]) from generate_subscripts(w.key_columns, 1) i;
 $$;
+
+CREATE FUNCTION sidecar_internal.options_to_build(w sidecar_internal.watches, vector_table regclass) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if w.index_method = 'ivfflat' and not exists (select from unnest(w.index_options) o(option) where o.option like 'lists=%') then
+        w.index_options := w.index_options || format('lists=%s', sidecar_internal.ivfflat_lists((sidecar_internal.count_rows(vector_table, false)).n));
+    end if;
+    return sidecar_internal.index_options(w.index_options);
+end $$;
 
 CREATE FUNCTION sidecar_internal.own_addresses() RETURNS SETOF text
     LANGUAGE sql STABLE
@@ -4286,26 +4400,6 @@ exception when undefined_object or feature_not_supported then
     return sqlerrm || '. ' || remedy;
 end $$;
 
-CREATE FUNCTION sidecar_internal.picture_of(relation regclass, target text, key jsonb, filter jsonb, only_failed boolean, max_bytes bigint) RETURNS TABLE(version text, bytes bigint, picture bytea)
-    LANGUAGE plpgsql STABLE ROWS 1
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
-    row_key constant text[] := sidecar_internal.exact_keys(w, w.relation, 't');
-begin
-    if w.kind <> 'image' or (only_failed and not exists (
-        select from sidecar_internal.failures d where d.watch_id = w.id and d.key = sidecar_internal.failure_key(sidecar_internal.canonical_key(w, picture_of.key)))) then
-        return;
-    end if;
-    return query execute format('select f.version, octet_length(f.picture)::bigint, case when octet_length(f.picture) <= $2 then f.picture end
-                                 from (select concat_ws('':'', t.tableoid, t.ctid, t.xmin) as version, (%s)::bytea as picture from %s join %s t on %s%s) f',
-        sidecar_internal.found_column(w.relation, 't', w.source[1]), sidecar_internal.typed_key(w, '$1'), w.relation,
-        sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s = r.k%1$s', ' and '),
-        sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_columns(w)))
-        using sidecar_internal.numbered_key(w, key), max_bytes;
-end $_$;
-
 CREATE FUNCTION sidecar_internal.prepare_embed_role() RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4366,14 +4460,29 @@ begin
                else format('drop table %s;', former.companion) end;
 end $$;
 
-CREATE FUNCTION sidecar_internal.present_columns(w sidecar_internal.watches) RETURNS text[]
-    LANGUAGE sql STABLE
+CREATE FUNCTION sidecar_internal.prepare_scan(w sidecar_internal.watches, is_strict boolean, ef_search bigint DEFAULT NULL::bigint, max_scan_tuples bigint DEFAULT NULL::bigint) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select array(select e.name from unnest(w.expose) with ordinality e(name, n)
-                 where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
-                               and a.attnum > 0 and not a.attisdropped) order by e.n);
-$$;
+declare
+    wanted jsonb := '{}';
+    former jsonb;
+begin
+    if w.index_method = 'hnsw' then
+        wanted := jsonb_build_object('hnsw.iterative_scan', case when is_strict then 'strict_order' else 'relaxed_order' end);
+        if ef_search is not null then
+            wanted := wanted || jsonb_build_object(
+                'hnsw.ef_search', least(greatest(ef_search, 100, sidecar_internal.session_setting('hnsw.ef_search')::bigint), 1000),
+                'hnsw.max_scan_tuples', greatest(max_scan_tuples, 20000));
+        end if;
+    elsif w.index_method = 'ivfflat' then
+        wanted := jsonb_build_object('ivfflat.iterative_scan', 'relaxed_order', 'ivfflat.probes',
+            greatest(ceil(sqrt(sidecar_internal.lists_of(w)))::integer, sidecar_internal.session_setting('ivfflat.probes')::integer));
+    end if;
+    select coalesce(jsonb_object_agg(s.key, sidecar_internal.session_setting(s.key)), '{}') into former from jsonb_each_text(wanted) s;
+    perform sidecar_internal.apply_settings(wanted);
+    return former;
+end $$;
 
 CREATE FUNCTION sidecar_internal.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -4594,6 +4703,28 @@ begin
         in_flight := array(select x::text from pg_snapshot_xip(seen) x
                            union all select (listed_below + i)::text from generate_series(0, unlisted - 1) i);
     end if;
+end $$;
+
+CREATE FUNCTION sidecar_internal.read_index_options(options text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select case when options ~ format('^\s*%1$s(\s*,\s*%1$s)*\s*$', o.one) then array(
+            select lower(m.parts[1]) || '=' || case when m.parts[2] like '''%' then replace(substr(m.parts[2], 2, length(m.parts[2]) - 2), '''''', '''') else m.parts[2] end
+            from regexp_matches(options, '([a-zA-Z_]\w*)\s*=\s*(''(?:[^'']|'''')*''|-?[\w.]+)', 'g') m(parts)) end
+        from (select '[a-zA-Z_]\w*\s*=\s*(?:''(?:[^'']|'''')*''|-?[\w.]+)' as one) o;
+$_$;
+
+CREATE FUNCTION sidecar_internal.read_name(word text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    names constant text[] := parse_ident(word);
+begin
+    return case when cardinality(names) = 1 then names[1] end;
+exception when invalid_parameter_value then
+    return null;
 end $$;
 
 CREATE TABLE sidecar_internal.recalls (
@@ -5108,9 +5239,9 @@ begin
     end if;
     if former.id is null then
         insert into sidecar_internal.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
-                                     model, expose, storage)
+                                     index_method, index_options, model, expose, storage)
             values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
-                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose, wanted.storage)
+                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.index_method, wanted.index_options, wanted.model, wanted.expose, wanted.storage)
             returning * into saved;
         perform sidecar_internal.drop_queue(saved.id, keep_ledger => false); -- left by a watch with this id whose row was not restored
         return saved;
@@ -5121,7 +5252,8 @@ begin
     -- The new generation invalidates the ledger entries until the backfill has read their rows, which may have changed since.
     update sidecar_internal.watches w
         set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
-            companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
+            companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, index_method = wanted.index_method,
+            index_options = wanted.index_options, model = wanted.model,
             expose = wanted.expose, storage = wanted.storage, unwatched_at = null, created_at = now(),
             truncated_gen = nextval('sidecar_internal.generation'), paused = former.paused and former.unwatched_at is null,
             fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
@@ -5129,6 +5261,26 @@ begin
         where w.id = former.id returning * into saved;
     return saved;
 end $$;
+
+CREATE FUNCTION sidecar_internal.scan_setting(w sidecar_internal.watches) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case w.index_method when 'hnsw' then 'hnsw.ef_search' when 'ivfflat' then 'ivfflat.probes' end;
+$$;
+
+CREATE FUNCTION sidecar_internal.scan_setting_statement(setting text, value integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format(E'select ''[1]''::%I.vector;\nalter database %I set %s = %s;', sidecar_internal.vector_schema(), current_database(), setting, value)
+           || coalesce((select string_agg(format(E'\nalter role %I%s set %s = %s;', r.rolname,
+                               case when d.setdatabase <> 0 then format(' in database %I', current_database()) end, setting, value), '' order by r.rolname)
+                        from pg_db_role_setting d join pg_roles r on r.oid = d.setrole cross join unnest(d.setconfig) c(setting)
+                        where d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
+                          and c.setting ~ '=\d+$' and split_part(c.setting, '=', 1) = scan_setting_statement.setting
+                          and split_part(c.setting, '=', 2)::integer < value), '');
+$_$;
 
 CREATE FUNCTION sidecar_internal.search_document(relation regclass, columns text[], config regconfig) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -5181,7 +5333,7 @@ begin
                 select %1$s, %2$s as vector%3$s, %4$s as document, %5$s as place from %6$s where %2$s is not null%7$s
                 order by %5$s fetch first ($2 + $3) rows with ties) f limit $2::bigint + $3 + 1000
         ), page as (
-            select n.*, row_number() over (order by n.place, %8$s) as n from nearest n
+            select n.*, row_number() over (order by n.place + 0, %8$s) as n from nearest n
         )
         select json_build_object(%9$s), (n.vector%10$s operator(%11$s.<=>) $1::%11$s.vector)::float8 as distance, %12$s, n.document,
                jsonb_build_object(''n'', $4 + n.n, ''distance'', n.place, ''key'',
@@ -5302,6 +5454,14 @@ CREATE FUNCTION sidecar_internal.serving_roles() RETURNS SETOF name
     select role from running
     union select role from granted where not exists (select from running)
     union select current_user where not exists (select from running) and not exists (select from granted);
+$$;
+
+CREATE FUNCTION sidecar_internal.session_setting(name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(nullif(current_setting(name, true), ''),
+                    case name when 'hnsw.ef_search' then '40' when 'hnsw.max_scan_tuples' then '20000' when 'ivfflat.probes' then '1' else 'off' end);
 $$;
 
 CREATE FUNCTION sidecar_internal.set_embed_server(address text, password text) RETURNS void
@@ -5675,7 +5835,7 @@ begin
         raise exception 'column % has type %, but the watch asks for % dimensions', label, existing.type, w.dimensions
             using errcode = 'datatype_mismatch', hint = format('Say dimensions => %s, or name another target.', existing.atttypmod);
     elsif existing.atttypmod = -1 and w.index_kind = w.storage then
-        raise exception 'column % has no dimensions, so it cannot have an HNSW index on %', label, w.index_kind
+        raise exception 'column % has no dimensions, so it cannot have an index on %', label, w.index_kind
             using errcode = 'datatype_mismatch',
                   hint = format('Run: alter table %s alter column %I type %s(%s); or say index => ''%s''.', w.relation, w.target,
                                 sidecar_internal.stored_type(w), w.dimensions, case w.storage when 'vector' then 'halfvec' else 'none' end);
@@ -5753,6 +5913,40 @@ CREATE FUNCTION sidecar_internal.triggers_of(w sidecar_internal.watches, OUT nam
           and split_part(t.tgname, '_', 3) <> '' and split_part(t.tgname, '_', 4) = '';
 $$;
 
+CREATE FUNCTION sidecar_internal.try_index_options(w sidecar_internal.watches) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'error'
+    AS $$
+declare
+    built text[];
+    known text;
+begin
+    if w.index_options = '{}' then
+        return;
+    end if;
+    begin
+        execute format('create temp table sidecar_trial (e %s(%s)) on commit drop', sidecar_internal.stored_type(w), w.dimensions);
+        w.target := 'e';
+        execute format('create index sidecar_trial_index on pg_temp.sidecar_trial using %I %s%s', w.index_method, sidecar_internal.index_key(w),
+                       sidecar_internal.index_options(w.index_options));
+        select coalesce(c.reloptions, '{}') into built from pg_class c where c.oid = to_regclass('pg_temp.sidecar_trial_index');
+        raise exception 'undo' using errcode = 'SCX01';
+    exception
+        when sqlstate 'SCX01' then
+            null;
+        when invalid_parameter_value or syntax_error then
+            known := sqlerrm;
+        when others then
+            return;
+    end;
+    if known is not null or not built @> w.index_options then
+        raise exception 'index method % does not take the options%: %', w.index_method, sidecar_internal.index_options(w.index_options),
+                coalesce(known, format('it makes%s of them', sidecar_internal.index_options(built)))
+            using errcode = 'invalid_parameter_value', hint = 'The documentation of its extension lists them.';
+    end if;
+end $$;
+
 CREATE FUNCTION sidecar_internal.try_watch(wanted sidecar_internal.watches, companion_name text, replace boolean, limits record) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5766,10 +5960,10 @@ begin
     perform set_config('lock_timeout', limits.ours, true);
     if former.id is not null and former.unwatched_at is null then
         is_same := sidecar_internal.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
-        if not replace and not (is_same and sidecar_internal.present_columns(former) = wanted.expose) then
+        if not replace and not (is_same and sidecar_internal.exposed_columns(former) = wanted.expose) then
             raise exception '%.% is already watched, with source %, companion %, dimensions %, model %, index %, storage %, expose %', wanted.relation,
                 quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
-                coalesce(former.model, 'any'), former.index_kind, former.storage, former.expose
+                coalesce(former.model, 'any'), sidecar_internal.index_argument(former), former.storage, former.expose
                 using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
         elsif is_same and sidecar_internal.is_intact(former, wanted.key_columns, wanted.key_types) then
             former := sidecar_internal.change_exposure(former, wanted.expose);
@@ -5809,12 +6003,12 @@ CREATE FUNCTION sidecar_internal.usable_indexes(w sidecar_internal.watches, vect
     select i.indexrelid, i.indisvalid, h.inhparent
         from pg_index i
         join pg_class c on c.oid = i.indexrelid
-        join pg_am am on am.oid = c.relam and am.amname = 'hnsw'
+        join pg_am am on am.oid = c.relam and am.amname = w.index_method
         join pg_opclass o on o.oid = i.indclass[0] and o.opcname = w.index_kind || '_cosine_ops'
         join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
         join pg_attribute ia on ia.attrelid = i.indexrelid and ia.attnum = 1 and ia.atttypmod in (w.dimensions, -1)
         left join pg_inherits h on h.inhrelid = i.indexrelid
-        where i.indrelid = usable_indexes.vector_table and i.indpred is null
+        where i.indrelid = usable_indexes.vector_table and i.indpred is null and coalesce(c.reloptions, '{}') @> w.index_options
           and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
                       and d.refobjid = i.indrelid and d.refobjsubid = a.attnum);
 $$;
@@ -5844,20 +6038,44 @@ $$;
 CREATE FUNCTION sidecar_internal.usual_ef_search() RETURNS integer
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-    select coalesce(
-        (select split_part(c.setting, '=', 2)::integer from pg_db_role_setting d cross join unnest(d.setconfig) c(setting)
-         where d.setrole = 0 and d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
-           and c.setting ~ '^hnsw\.ef_search=\d+$' order by d.setdatabase = 0 limit 1),
-        nullif(current_setting('hnsw.ef_search', true), '')::integer, 40);
-$_$;
+    AS $$ select sidecar_internal.usual_setting('hnsw.ef_search') $$;
 
 CREATE FUNCTION sidecar_internal.usual_recall_of(w sidecar_internal.watches) RETURNS sidecar_internal.recalls
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select r from sidecar_internal.recalls_of(w) r where r.ef_search <= sidecar_internal.usual_ef_search() order by r.ef_search desc limit 1;
+    select r from sidecar_internal.recalls_of(w) r where r.ef_search <= coalesce(sidecar_internal.usual_setting(sidecar_internal.scan_setting(w)), 0) order by r.ef_search desc limit 1;
 $$;
+
+CREATE FUNCTION sidecar_internal.usual_setting(name text) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select coalesce(
+        (select split_part(c.setting, '=', 2)::integer from pg_db_role_setting d cross join unnest(d.setconfig) c(setting)
+         where d.setrole = 0 and d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
+           and c.setting ~ '=\d+$' and split_part(c.setting, '=', 1) = name order by d.setdatabase = 0 limit 1),
+        sidecar_internal.session_setting(name)::integer);
+$_$;
+
+CREATE FUNCTION sidecar_internal.values_to_measure(w sidecar_internal.watches) RETURNS integer[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    usual integer;
+    advised integer;
+begin
+    if sidecar_internal.scan_setting(w) is null then
+        return null;
+    end if;
+    usual := sidecar_internal.usual_setting(sidecar_internal.scan_setting(w));
+    if w.index_method = 'hnsw' then
+        return array(select distinct e from unnest(array[40, 100, 200, 400, usual]) e order by e);
+    end if;
+    advised := ceil(sqrt(sidecar_internal.lists_of(w)));
+    return array(select distinct least(e, 32768) from unnest(array[(advised + 1) / 2, advised, 2 * advised, 4 * advised, usual]) e order by 1);
+end $$;
 
 CREATE FUNCTION sidecar_internal.vector_schema() RETURNS text
     LANGUAGE plpgsql STABLE
@@ -5974,7 +6192,7 @@ begin
                                                            join sidecar_internal.watches x on x.id = p.watch_id
                                                            where x.relation = w.relation and x.companion is null), 0)
         into live, updates from pg_stat_all_tables s where s.relid in (select t.home from sidecar_internal.tree_of(w.relation) t);
-    if w.companion is null and w.index_kind <> 'none' and updates > greatest(1000, live) then
+    if w.companion is null and w.index_kind <> 'none' and w.index_method = 'hnsw' and updates > greatest(1000, live) then
         raise warning 'table % has seen % updates of % rows: an HNSW index on the same row makes each of them about % ms slower',
             w.relation, updates, live, case w.index_kind when 'halfvec' then 1 else 2 end
             using hint = 'Keep the vector in a table of its own: companion => ''some_table''.';
@@ -5991,10 +6209,10 @@ CREATE FUNCTION sidecar_internal.watch_statement(w sidecar_internal.watches) RET
                       (select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion),
                       (select format('%I.%I', n.nspname, left(c.relname || '_' || w.target, 63))
                        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.relation)) end,
-                  w.dimensions, w.model, w.index_kind, case when w.storage <> 'vector' then format(', storage => %L', w.storage) else '' end,
+                  w.dimensions, w.model, sidecar_internal.index_argument(w), case when w.storage <> 'vector' then format(', storage => %L', w.storage) else '' end,
                   coalesce(', expose => array[' || (
                       select string_agg(quote_literal(c), ', ' order by i)
-                      from unnest(sidecar_internal.present_columns(w)) with ordinality u(c, i)) || ']', ''));
+                      from unnest(sidecar_internal.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;
 
 CREATE FUNCTION sidecar_internal.watch_to_end(relation regclass, target text, drop_target boolean) RETURNS sidecar_internal.watches
@@ -6086,6 +6304,53 @@ begin
     return found;
 end $$;
 
+CREATE FUNCTION sidecar_internal.with_index(w sidecar_internal.watches) RETURNS sidecar_internal.watches
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    name constant text := '("(?:[^"]|"")+"|[^\s"():,;]+)';
+    said constant text := w.index_kind;
+    -- method, whether there is a key, column, type, dimensions, operator class, whether there are options, options
+    parts constant text[] := regexp_match(said, format(
+        '^\s*using\s+([a-z_]\w*)\s*(\(\s*(?:\(\s*)*%1$s(?:\s*\))?(?:\s*::\s*(vector|halfvec)\s*(?:\(\s*(\d{1,5})\s*\))?)?(?:\s*\))*(?:\s*([a-z]+_[a-z0-9]+_ops))?\s*\))?\s*(with\s*\((.*)\))?\s*$',
+        name), 'i');
+    hint constant text := format('Say ''hnsw'', ''ivfflat'', ''vchordrq'', ''diskann'' or ''none'', or what create index takes after the table: '
+        '''using hnsw ((%1$I::halfvec(%2$s)) halfvec_cosine_ops) with (m = 24, ef_construction = 128)''.', w.target, w.dimensions);
+begin
+    w.index_options := '{}';
+    w.index_method := 'hnsw';
+    if said in ('halfvec', 'vector', 'none') then
+        return w;
+    elsif said in ('hnsw', 'ivfflat', 'vchordrq', 'diskann') then
+        w.index_method := said;
+        w.index_kind := sidecar_internal.default_index_kind(said, w.storage);
+        return w;
+    elsif parts is null or (length(parts[2]) - length(replace(parts[2], '(', ''))) <> length(parts[2]) - length(replace(parts[2], ')', '')) then
+        raise exception 'index is %', coalesce(quote_literal(said), 'NULL') using errcode = 'invalid_parameter_value', hint = hint;
+    end if;
+    w.index_method := lower(parts[1]);
+    w.index_kind := coalesce(lower(parts[4]), case when parts[2] is not null then w.storage end,
+                             sidecar_internal.default_index_kind(w.index_method, w.storage));
+    if sidecar_internal.read_name(parts[3]) <> w.target or (parts[2] is not null and sidecar_internal.read_name(parts[3]) is null) then
+        raise exception 'the index is on %, but the vectors are in %', parts[3], quote_ident(w.target)
+            using errcode = 'invalid_parameter_value', hint = hint;
+    elsif parts[5]::integer <> w.dimensions then
+        raise exception 'the index is on % dimensions, but the vectors have %', parts[5], w.dimensions
+            using errcode = 'invalid_parameter_value', hint = hint;
+    elsif lower(parts[6]) <> w.index_kind || '_cosine_ops' then
+        raise exception 'the index has operator class %, not %_cosine_ops', parts[6], w.index_kind
+            using errcode = 'invalid_parameter_value', hint = 'Searches compare vectors by their cosine distance.';
+    elsif parts[7] is not null then
+        w.index_options := sidecar_internal.read_index_options(parts[8]);
+        if w.index_options is null then
+            raise exception 'the options of the index are (%)', parts[8] using errcode = 'invalid_parameter_value',
+                hint = 'Say (name = value, ...): values are numbers, words, or texts in single quotes.';
+        end if;
+    end if;
+    return w;
+end $_$;
+
 CREATE FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) RETURNS sidecar_internal.watches
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6106,16 +6371,6 @@ begin
     end if;
     return w;
 end $$;
-
-CREATE FUNCTION sidecar_internal.without_picture(w sidecar_internal.watches) RETURNS text[]
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case when w.kind = 'image' and w.expose && w.source then array(
-        select e.name from (select u.name, u.n, row_number() over (partition by u.name order by u.n) as mention
-                            from unnest(w.expose) with ordinality u(name, n)) e
-        where e.name <> w.source[1] or e.mention > 1 order by e.n) else w.expose end;
-$$;
 
 CREATE FUNCTION sidecar_internal.word_query(config regconfig, query_text text) RETURNS tsquery
     LANGUAGE sql STABLE
@@ -6229,7 +6484,7 @@ CREATE VIEW sidecar.index_builds AS
              JOIN pg_attribute a ON (((a.attrelid = d.refobjid) AND (a.attnum = d.refobjsubid))))
           WHERE ((d.classid = ('pg_class'::regclass)::oid) AND (d.objid = p.index_relid) AND (d.refobjid = p.relid) AND (a.attname = w.target))))));
 
-COMMENT ON VIEW sidecar.index_builds IS 'HNSW index builds in progress, as far as the role may see them.';
+COMMENT ON VIEW sidecar.index_builds IS 'Index builds in progress, as far as the role may see them.';
 
 COMMENT ON COLUMN sidecar.index_builds.home IS 'The table that is being indexed: the watched table, its companion, or a partition.';
 
@@ -6254,7 +6509,7 @@ CREATE VIEW sidecar.measured_recall AS
      JOIN sidecar_internal.watches w ON ((w.id = r.watch_id)))
   WHERE (w.unwatched_at IS NULL);
 
-COMMENT ON VIEW sidecar.measured_recall IS 'What sidecar.recall last measured without a filter, for each value of hnsw.ef_search.';
+COMMENT ON VIEW sidecar.measured_recall IS 'What sidecar.recall last measured without a filter, for each value of hnsw.ef_search or ivfflat.probes (0: another method).';
 
 COMMENT ON COLUMN sidecar.measured_recall.recall IS 'Mean share of the k nearest rows that the index found.';
 
@@ -6557,11 +6812,15 @@ REVOKE ALL ON FUNCTION sidecar_internal.advise_on_storage(w sidecar_internal.wat
 
 REVOKE ALL ON FUNCTION sidecar_internal.apply_renames(w sidecar_internal.watches, present sidecar_internal.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.apply_settings(settings jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.backlog_of(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.base_type(INOUT type oid, INOUT modifier integer, OUT printed text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.can_serve(w sidecar_internal.watches, s sidecar_internal.sidecars) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.canonical_index(index text, target text, dimensions integer, storage text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.canonical_key(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
 
@@ -6575,13 +6834,15 @@ REVOKE ALL ON FUNCTION sidecar_internal.check_exposed(relation regclass, expose 
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_filter_values(type text, wanted text[], paths text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.check_index_method(w sidecar_internal.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.check_key_types(relation regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_labels(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_move_to(w sidecar_internal.watches, model text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text, storage text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.check_options(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_query_server(fingerprint text) FROM PUBLIC;
 
@@ -6612,6 +6873,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.companion_name(relation regclass, compan
 REVOKE ALL ON FUNCTION sidecar_internal.companion_values(w sidecar_internal.watches, row_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.compared_type(w sidecar_internal.watches, OUT name text, OUT is_cast boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.cosine_class(method text, kind text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.count_foreign_vectors(w sidecar_internal.watches, at_most integer, OUT looked bigint, OUT foreign_vectors bigint) FROM PUBLIC;
 
@@ -6647,6 +6910,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.create_triggers(w sidecar_internal.watch
 
 REVOKE ALL ON FUNCTION sidecar_internal.dblink_schema() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.default_index_kind(method text, storage text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.default_storage(w sidecar_internal.watches, companion_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.delete_tombstones(watch_ids integer[], floors bigint[]) FROM PUBLIC;
@@ -6672,8 +6937,6 @@ REVOKE ALL ON FUNCTION sidecar_internal.drop_schemas() FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar_internal.drop_target(w sidecar_internal.watches, limits record) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.drop_triggers(w sidecar_internal.watches) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar_internal.ef_search_statement(ef_search integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.embed_connection_fault() FROM PUBLIC;
 
@@ -6702,8 +6965,6 @@ REVOKE ALL ON FUNCTION sidecar_internal.exposed_by_all(watches sidecar_internal.
 REVOKE ALL ON FUNCTION sidecar_internal.exposed_columns(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.exposed_document(w sidecar_internal.watches, columns text[], config regconfig) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION sidecar_internal.exposes_picture(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.failure_key(key jsonb) FROM PUBLIC;
 
@@ -6795,6 +7056,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.hybrid_ranking(w sidecar_internal.watche
 
 REVOKE ALL ON FUNCTION sidecar_internal.hybrid_statement(w sidecar_internal.watches, document text, condition text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.index_argument(w sidecar_internal.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.index_failure_of(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.index_key(w sidecar_internal.watches) FROM PUBLIC;
@@ -6804,6 +7067,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.index_name(w sidecar_internal.watches, v
 REVOKE ALL ON FUNCTION sidecar_internal.index_of(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.index_of(w sidecar_internal.watches, builds jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.index_options(options text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.index_statement(w sidecar_internal.watches) FROM PUBLIC;
 
@@ -6833,6 +7098,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.is_embed_enabled() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_intact(w sidecar_internal.watches, key_columns text[], key_types text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.is_our_index(w sidecar_internal.watches, name text, method text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.is_own_uncommitted(row_xmin xid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_same_watch(a sidecar_internal.watches, b sidecar_internal.watches) FROM PUBLIC;
@@ -6842,6 +7109,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.is_subscribed(relation regclass) FROM PU
 REVOKE ALL ON FUNCTION sidecar_internal.is_waiting(watch_id integer, gens bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.is_worked_on(vector_table regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.ivfflat_lists(rows bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.keep_recall(w sidecar_internal.watches, k integer, measured jsonb) FROM PUBLIC;
 
@@ -6860,6 +7129,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.kind_of_source(relation regclass, source
 REVOKE ALL ON FUNCTION sidecar_internal.larger_index_statement(w sidecar_internal.watches, index regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.letter_pairs(name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.lists_of(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.lock_table(relation regclass, mode text, limits record) FROM PUBLIC;
 
@@ -6883,6 +7154,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.notify_sleepers() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.numbered_key(w sidecar_internal.watches, key jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.options_to_build(w sidecar_internal.watches, vector_table regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.own_addresses() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.own_queue(watch_id integer) FROM PUBLIC;
@@ -6893,13 +7166,11 @@ REVOKE ALL ON FUNCTION sidecar_internal.pending_of(w sidecar_internal.watches) F
 
 REVOKE ALL ON FUNCTION sidecar_internal.pgvector_fault() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.picture_of(relation regclass, target text, key jsonb, filter jsonb, only_failed boolean, max_bytes bigint) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION sidecar_internal.prepare_embed_role() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.prepare_ledger(former sidecar_internal.watches, saved sidecar_internal.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.present_columns(w sidecar_internal.watches) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.prepare_scan(w sidecar_internal.watches, is_strict boolean, ef_search bigint, max_scan_tuples bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) FROM PUBLIC;
 
@@ -6922,6 +7193,10 @@ REVOKE ALL ON FUNCTION sidecar_internal.raise_in_use(relation regclass, companio
 REVOKE ALL ON FUNCTION sidecar_internal.read_answer(id bigint, fingerprint text, began timestamp with time zone, deadline timestamp with time zone, OUT vector real[], OUT is_gone boolean, OUT pause_s double precision) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.read_horizon(OUT drawn bigint, OUT next_xid text, OUT in_flight text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.read_index_options(options text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.read_name(word text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.recalls_of(w sidecar_internal.watches) FROM PUBLIC;
 
@@ -6975,6 +7250,10 @@ REVOKE ALL ON FUNCTION sidecar_internal.sample_vectors(w sidecar_internal.watche
 
 REVOKE ALL ON FUNCTION sidecar_internal.save_watch(wanted sidecar_internal.watches, former sidecar_internal.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.scan_setting(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.scan_setting_statement(setting text, value integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.search_document(relation regclass, columns text[], config regconfig) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.search_page_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[], after boolean) FROM PUBLIC;
@@ -6988,6 +7267,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.searchable_columns(w sidecar_internal.wa
 REVOKE ALL ON FUNCTION sidecar_internal.sees_truncate(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.serving_roles() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.session_setting(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.set_embed_server(address text, password text) FROM PUBLIC;
 
@@ -7035,6 +7316,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.triggers_fit(w sidecar_internal.watches)
 
 REVOKE ALL ON FUNCTION sidecar_internal.triggers_of(w sidecar_internal.watches, OUT name name, OUT relation regclass, OUT for_row boolean, OUT names_columns boolean, OUT fires boolean, OUT compares_safely boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.try_index_options(w sidecar_internal.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.try_watch(wanted sidecar_internal.watches, companion_name text, replace boolean, limits record) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.typed_key(w sidecar_internal.watches, parameter text) FROM PUBLIC;
@@ -7048,6 +7331,10 @@ REVOKE ALL ON FUNCTION sidecar_internal.used_by_others() FROM PUBLIC;
 REVOKE ALL ON FUNCTION sidecar_internal.usual_ef_search() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.usual_recall_of(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.usual_setting(name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.values_to_measure(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.vector_schema() FROM PUBLIC;
 
@@ -7071,8 +7358,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.watches_meant(relation regclass, target 
 
 REVOKE ALL ON FUNCTION sidecar_internal.watches_of_targets(relation regclass, targets text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.with_index(w sidecar_internal.watches) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION sidecar_internal.without_picture(w sidecar_internal.watches) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.word_query(config regconfig, query_text text) FROM PUBLIC;

@@ -32,8 +32,8 @@ class IndexMemory:
 
 
 def index_memory(expected: Estimate, target: Target, memory: ServerMemory) -> IndexMemory | None:
-    """None without an index."""
-    if target.index == "none":
+    """None without an index, or with one that is not estimated."""
+    if target.index in {"none", costs.OTHER_INDEX}:
         return None
     limit = max(memory.build_bytes, memory.cache_bytes)
     fit = costs.rows_in_memory(limit, target.dimensions, target.index)

@@ -25,8 +25,9 @@ from sidecar.cli.index_memory import IndexMemory, describe_index_memory, index_m
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json
 from sidecar.cli.output import echo, print_json, show_duration, show_size, show_wait
 from sidecar.cli.tables import hang
-from sidecar.cli.watch import Index, Kind, Storage
+from sidecar.cli.watch import Kind, Storage
 from sidecar.errors import SchemaError
+from sidecar.operations.planning.costs import OTHER_INDEX
 from sidecar.printable import on_one_line
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
     companion: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Keep the vectors in this table.", show_default=False)
     ] = None,
-    index: Annotated[Index, typer.Option(help="The HNSW index.")] = Index.HALFVEC,
+    index: Annotated[
+        str, typer.Option(metavar="INDEX", help="As for `watch --index`. Only HNSW without options is estimated.")
+    ] = "halfvec",
     storage: Annotated[
         Storage | None,
         typer.Option(help="Type of the vector column; halfvec takes half the space.", show_default=False),
@@ -94,7 +97,7 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
     prospect, server = _survey(request, database_url)
     measured = views_per_s if views_per_s is not None else prospect.views_per_s
     views_per_row, sizes_read = _views_per_row(prospect)
-    stored_in = Target(dimensions, prospect.storage, index, prospect.table.heap_bytes, companion is not None)
+    stored_in = Target(dimensions, prospect.storage, prospect.index, prospect.table.heap_bytes, companion is not None)
     expected = estimate(prospect.table.rows, prospect.sample.sizes, views_per_row, stored_in, measured)
     memory = index_memory(expected, stored_in, server)
     devices = time_on_devices(expected.views, prospect.kind, _model_id())
@@ -105,6 +108,7 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
                 "target": prospect.target,
                 "kind": prospect.kind,
                 "storage": prospect.storage,
+                "index": prospect.index,
                 "rows": prospect.table.rows,
                 "estimated": prospect.table.estimated,
                 "sampled_rows": len(prospect.sample.sizes),
@@ -175,7 +179,9 @@ def _print_estimate(
         "source": f"{show_size(expected.source_bytes)} (from a sample of {len(prospect.sample.sizes):,} rows)",
         "views": f"{expected.views:,}: {expected.views_per_row:.3g} a row" + _describe_sizes(prospect, sizes_read),
         "device": "\n".join(device),
-        "index": f"{show_size(expected.index_bytes)}, built in {show_duration(expected.index_build_s)}",
+        "index": "not estimated, nor in what follows: only HNSW without options is"
+        if prospect.index == OTHER_INDEX
+        else f"{show_size(expected.index_bytes)}, built in {show_duration(expected.index_build_s)}",
         "disk": f"{show_size(expected.disk_bytes)} more: vectors {show_size(expected.vector_bytes)}, index "
         f"{show_size(expected.index_bytes)}, ledger {show_size(expected.ledger_bytes)}, row versions "
         f"{show_size(expected.rewritten_bytes)}. Keep {show_size(expected.headroom_bytes)} free to rebuild the index. "

@@ -25,7 +25,7 @@ _COLUMNS = (
     *("relation", "target", "kind", "source", "companion", "state", "health", "rows", "embedded", "pending", "failed"),
     *("empty", "truncated", "unreadable", "outdated", "retrying", "coverage", "oldest_pending_s", "lag_ms", "index"),
     *("model", "fingerprint", "query", "estimated", "watch_id", "index_statement", "rows_per_s", "companion_view"),
-    *("storage", "recall", "recall_k", "recall_ef_search", "recall_at"),
+    *("storage", "recall", "recall_k", "recall_ef_search", "recall_at", "recall_setting"),
 )
 
 
@@ -122,7 +122,8 @@ def _describe_recall(watch: WatchStatus) -> str | None:
     if watch.recall is None or watch.recall_at is None:
         return None
     found = f"{floor(1000 * watch.recall) / 10:g} % of the {watch.recall_k} nearest"
-    return f"{found} with hnsw.ef_search = {watch.recall_ef_search}, measured {watch.recall_at:%Y-%m-%d}"
+    effort = f" with {watch.recall_setting} = {watch.recall_ef_search}" if watch.recall_setting else ""
+    return f"{found}{effort}, measured {watch.recall_at:%Y-%m-%d}"
 
 
 def _describe_build(watch: WatchStatus) -> str | None:

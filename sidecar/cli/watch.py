@@ -27,14 +27,6 @@ class Kind(StrEnum):
     IMAGE = "image"
 
 
-class Index(StrEnum):
-    """The HNSW index over the vectors."""
-
-    HALFVEC = "halfvec"
-    VECTOR = "vector"
-    NONE = "none"
-
-
 class Storage(StrEnum):
     """The type of the vectors in the table."""
 
@@ -61,8 +53,12 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
         str | None, typer.Option(metavar="TABLE", help="Keep the vectors in this table, which is created if missing.")
     ] = None,
     index: Annotated[
-        Index, typer.Option(help="halfvec takes a third of the space, at the same recall.")
-    ] = Index.HALFVEC,
+        str,
+        typer.Option(
+            metavar="INDEX",
+            help="hnsw (on halfvec, or vector), ivfflat, vchordrq, diskann, none, or 'using …' as in create index.",
+        ),
+    ] = "halfvec",
     model: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Only a sidecar with this model id or fingerprint may embed the rows."),
@@ -95,6 +91,7 @@ def watch(  # noqa: PLR0913 - one parameter for every option of the command
       sidecar watch products --source photo
       sidecar watch products --source title --source brand --target title_embedding
       sidecar watch products --source photo --expose title --expose price --replace
+      sidecar watch products --source photo --index 'using hnsw with (m = 24)' --replace
     """
     from sidecar.operations.operations import WatchRequest
 

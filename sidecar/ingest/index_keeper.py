@@ -1,4 +1,4 @@
-"""Builds the HNSW index of a watch once its first backlog is done, and drops indexes that are no longer wanted.
+"""Builds the index of a watch once its first backlog is done, and drops indexes that are no longer wanted.
 
 An insert into an existing HNSW index costs 4-6 ms per row, a later build 0.7-0.9 ms: so the build comes last. It runs
 CONCURRENTLY, so that it blocks no user. A build that was interrupted leaves an invalid index, which is dropped first.

@@ -87,6 +87,8 @@ class RecallKeeper:
             await own.execute(statement("limit_recall"), f"{TIMEOUT_S:g}s")
             lines = await own.fetch(statement("measure_recall"), watch.id, MAX_QUERIES, MAX_S)
         found = ", ".join(
-            f"{line['recall']:.3f} with hnsw.ef_search = {line['ef']}" for line in lines if line["queries"]
+            f"{line['recall']:.3f}" + (f" with {line['setting']} = {line['ef']}" if line["setting"] else "")
+            for line in lines
+            if line["queries"]
         )
         logger.info("recall of the index of %s: %s", watch.quoted_name, found or "no vectors to ask with")

@@ -137,10 +137,10 @@ from sidecar_internal.serving_roles() r(role) cross join sidecar_internal.watche
 where w.unwatched_at is null and d.columns is not null and sidecar_internal.structure_fault_v2(w) is null
 
 -- name: index
--- An HNSW index that is wanted and due, but missing (without vectors it is not due), left invalid by an interrupted build, or
+-- An index that is wanted and due, but missing (without vectors it is not due), left invalid by an interrupted build, or
 -- failing to build.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
-       case when i.state like 'invalid%' then 'the HNSW index is ' || i.state else 'there is no HNSW index: ' || i.state end as what,
+       case when i.state like 'invalid%' then 'the index is ' || i.state else 'there is no index: ' || i.state end as what,
        case when o.may_build and f.watch_id is not null then 'searches read the whole table; the sidecar tries again, and the statement below may be run at any time'
             when o.may_build then 'searches read the whole table; a running sidecar builds the index by itself when the backlog is done'
             else 'searches read the whole table, and no role of a sidecar owns it, so its owner has to build the index' end as why,
@@ -175,45 +175,48 @@ cross join (select w.relation, count(*) + sum((select count(*) from pg_index i w
 where t.objects * l.sessions > b.locks / 2
 
 -- name: former_index
--- HNSW indexes that a sidecar built and the watch no longer uses: of another kind, or left by a REINDEX.
-select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject, format('HNSW index %s is no longer used', f.index) as what,
+-- Indexes that a sidecar built and the watch no longer uses: of another method or kind, or left by a REINDEX.
+select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject, format('index %s is no longer used', f.index) as what,
        'each vector that is written goes into it too, which takes 2 to 6 ms; a running sidecar that may act for the owner of the table drops it' as why,
        f.statement || ';' as remedy, 'psql' as run_in
 from sidecar_internal.watches w cross join lateral sidecar_internal.former_indexes(w) f
 where w.unwatched_at is null and sidecar_internal.structure_fault_v2(w) is null
 
 -- name: index_recall
--- Indexes that find less than 95 % of the nearest rows with the database's hnsw.ef_search, as last measured; and the least value
--- that was measured to find so much. All watches share the setting, so it is the largest of what they need.
+-- Indexes that find less than 95 % of the nearest rows with the database's hnsw.ef_search or ivfflat.probes, as last measured; and the least
+-- value that was measured to find so much. All watches of a method share the setting, so it is the largest of what they need.
+-- Methods without such a setting are left out: their extensions tell what to do.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
-       format('with hnsw.ef_search = %s its index finds %s %% of the %s nearest rows (measured %s)', u.ef_search,
+       format('with %s = %s its index finds %s %% of the %s nearest rows (measured %s)', s.setting, u.ef_search,
               trunc(100 * u.recall::numeric, 1), u.k, u.measured_at::date) as what,
        case when e.ef_search is not null then format(
                 'with %s it finds %s %%, and a search takes %s ms instead of %s; it holds for sessions that begin later, and for /search',
                 e.ef_search, trunc(100 * e.recall::numeric, 1), round(e.index_ms::numeric, 1), round(u.index_ms::numeric, 1))
-            when l.ef_search < 1000 then format('%s, the largest value that was measured, finds %s %%: measure larger ones', l.ef_search,
+            when l.ef_search < s.largest then format('%s, the largest value that was measured, finds %s %%: measure larger ones', l.ef_search,
                 trunc(100 * l.recall::numeric, 1))
-            else 'no value of hnsw.ef_search finds 95 %: the index needs more connections, so another one has to be built'
+            else format('no value of %s finds 95 %%: another index has to be built, with more %s', s.setting, case w.index_method when 'hnsw' then 'connections' else 'lists' end)
                  || case when i.relkind = 'I' then '; that blocks writes, see docs/partitions.md' else '' end end as why,
-       case when e.ef_search is not null then sidecar_internal.ef_search_statement(max(e.ef_search) over ())
-            when l.ef_search < 1000 then format('select * from sidecar.recall(%L, %L, k => %s, ef_search => array[%s, 600, 1000]);',
-                w.relation, w.target, u.k, u.ef_search)
+       case when e.ef_search is not null then sidecar_internal.scan_setting_statement(s.setting, max(e.ef_search) over (partition by s.setting))
+            when l.ef_search < s.largest then format('select * from sidecar.recall(%L, %L, k => %s, ef_search => array[%s, %s, %s]);',
+                w.relation, w.target, u.k, u.ef_search, 3 * s.largest / 5, s.largest)
             else sidecar_internal.larger_index_statement(w, u.index_id) end as remedy,
        'psql' as run_in
 from sidecar_internal.watches w
 cross join lateral sidecar_internal.usual_recall_of(w) u
+cross join lateral (select sidecar_internal.scan_setting(w) as setting,
+                           case w.index_method when 'hnsw' then 1000 else sidecar_internal.lists_of(w) end as largest) s
 join pg_class i on i.oid = u.index_id
 cross join lateral (select * from sidecar_internal.recalls_of(w) r order by r.ef_search desc limit 1) l
 left join lateral (select * from sidecar_internal.recalls_of(w) r where r.recall >= 0.95 order by r.ef_search limit 1) e on true
-where w.unwatched_at is null and u.recall < 0.95
+where w.unwatched_at is null and u.recall < 0.95 and s.setting is not null
 
 -- name: maintenance_work_mem
 -- The memory for index builds of the role that builds. Its setting in this database takes precedence over its setting in all
 -- databases, and that over the server's.
 select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
-       format('the HNSW graph of about %s rows takes %s, but maintenance_work_mem of %s is %s', n.rows, pg_size_pretty(n.bytes), r.role,
+       format('building the index of about %s rows takes %s, but maintenance_work_mem of %s is %s', n.rows, pg_size_pretty(n.bytes), r.role,
               pg_size_pretty(m.bytes)) as what,
-       'what does not fit is built several times slower' as why,
+       case w.index_method when 'hnsw' then 'what does not fit is built several times slower' else 'IVFFlat is not built with less' end as why,
        format('alter role %I in database %I set maintenance_work_mem = %L;', r.role, current_database(),
               ceil(n.bytes * 1.1 / 1048576) || 'MB') as remedy,
        'psql' as run_in

@@ -68,7 +68,10 @@ class EndedWatch:
 
 @dataclass(frozen=True, slots=True)
 class RecallOf:
-    """What an HNSW index finds with one value of hnsw.ef_search, over `queries`: shares from 0 to 1, median times."""
+    """What an index finds with one value of its setting, over `queries`: shares from 0 to 1, median times.
+
+    `setting` is hnsw.ef_search or ivfflat.probes; None for a method without such a setting, whose `ef` is 0.
+    """
 
     ef: int
     recall: float
@@ -76,6 +79,7 @@ class RecallOf:
     queries: int
     index_ms: float
     exact_ms: float
+    setting: str | None
 
 
 class Operations:
@@ -187,11 +191,11 @@ class Operations:
             return run_search(self._connection, watch.relation, watch.target, vector, limit)
 
     def recall(
-        self, table: str, target: str | None, k: int, sample: int, ef_search: list[int] | None, max_s: float
+        self, table: str, target: str | None, k: int, sample: int, values: list[int] | None, max_s: float
     ) -> list[RecallOf]:
-        """How much of exact searches the index finds, by hnsw.ef_search; the session's without `ef_search`."""
+        """How much of exact searches the index finds, by `values` of its setting. None: by the usual and others."""
         with naming_similar_tables(self._connection, table):
-            parameters = (table, target, k, sample, ef_search, max_s)
+            parameters = (table, target, k, sample, values, max_s)
             return [RecallOf(**row) for row in self._rows("recall", parameters)]
 
     def verify(self, table: str, target: str | None) -> Verifier:

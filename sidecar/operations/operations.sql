@@ -9,9 +9,11 @@ select sidecar.watch($1::regclass, $2::text[], target => $3::text, kind => $4::t
 select w.relation::text, w.target from sidecar_internal.get_watch($1::regclass, $2::text) w
 
 -- name: recall
--- Reads the whole table for each query, and looks into the index.
-select ef, recall, lowest, queries, index_ms, exact_ms
-from sidecar.recall($1::regclass, $2::text, k => $3::integer, sample => $4::integer, ef_search => $5::integer[], max_s => $6::float8)
+-- Reads the whole table for each query, and looks into the index. Without values, $5, with those that a running sidecar would take.
+select r.ef, r.recall, r.lowest, r.queries, r.index_ms, r.exact_ms, sidecar_internal.scan_setting(w) as setting
+from sidecar_internal.get_watch($1::regclass, $2::text) w
+cross join lateral sidecar.recall(w.relation, w.target, k => $3::integer, sample => $4::integer,
+    ef_search => coalesce($5::integer[], sidecar_internal.values_to_measure(w)), max_s => $6::float8) r
 
 -- name: check_meant
 select count(*) from sidecar_internal.watches_meant($1::regclass, $2::text)
@@ -48,7 +50,8 @@ select s.relation::text, s.target, s.kind, s.source, s.companion::text, s.state,
        s.truncated, s.coverage::float8, extract(epoch from s.oldest_pending)::float8 as oldest_pending_s, s.lag_ms, s.index,
        s.model, s.fingerprint, s.query, s.estimated, s.watch_id, s.index_statement, s.rows_per_s, s.companion_view::text,
        s.unreadable, s.outdated, s.retrying, s.health, s.storage,
-       s.recall, s.recall_k, s.recall_ef_search, s.recall_at
+       s.recall, s.recall_k, s.recall_ef_search, s.recall_at,
+       (select sidecar_internal.scan_setting(w) from sidecar_internal.watches w where w.id = s.watch_id) as recall_setting
 from sidecar_internal.status_of($1::regclass, $2::boolean) s
 
 -- name: index_builds

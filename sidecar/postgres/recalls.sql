@@ -24,7 +24,7 @@ select exists (select from {events} e where e.backfill and e.gen > $1)
 
 -- name: measure_recall
 -- Reads the whole table for each of $2 queries, for $3 seconds at most, and keeps what it finds. $1 watch.
-select r.ef, r.recall, r.queries from sidecar_internal.watches w
+select r.ef, r.recall, r.queries, sidecar_internal.scan_setting(w) as setting from sidecar_internal.watches w
 cross join lateral sidecar.recall(w.relation, w.target, sample => $2, max_s => $3,
-    ef_search => array(select distinct e from unnest(array[40, 100, 200, 400, sidecar_internal.usual_ef_search()]) e order by e)) r
+    ef_search => sidecar_internal.values_to_measure(w)) r
 where w.id = $1 order by r.ef

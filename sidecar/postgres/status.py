@@ -24,6 +24,7 @@ class WatchStatus:
     `index_statement` builds what is missing of the index. `rows_per_s` is the rate cap that a user set. `outdated` of
     the `embedded` rows and `retrying` of the `failed` ones are among the `pending` ones, too.
     `recall` is the share of the `recall_k` nearest rows that the index finds with `recall_ef_search`, as last measured.
+    `recall_setting` is the setting which that is a value of; None for an index method without one.
     """
 
     relation: str
@@ -59,6 +60,7 @@ class WatchStatus:
     recall_k: int | None = None
     recall_ef_search: int | None = None
     recall_at: datetime | None = None
+    recall_setting: str | None = None
 
     @property
     def name(self) -> str:

@@ -73,7 +73,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                       (select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.companion),
                       (select format('%I.%I', n.nspname, left(c.relname || '_' || w.target, 63))
                        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.relation)) end,
-                  w.dimensions, w.model, w.index_kind, case when w.storage <> 'vector' then format(', storage => %L', w.storage) else '' end,
+                  w.dimensions, w.model, sidecar_internal.index_argument(w), case when w.storage <> 'vector' then format(', storage => %L', w.storage) else '' end,
                   coalesce(', expose => array[' || (
                       select string_agg(quote_literal(c), ', ' order by i)
                       from unnest(sidecar_internal.present_columns(w)) with ordinality u(c, i)) || ']', ''));

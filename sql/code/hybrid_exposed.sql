@@ -61,7 +61,7 @@ end $$;
 -- As hybrid_search, with the shown columns of search_exposed.
 --   document      the exposed columns whose words are matched
 --   shown_columns, shown_document   the columns to return, and those whose text comes along: see search_page, which checks them
--- Sets hnsw's settings for the rest of the transaction.
+-- Sets the settings of the index for the rest of the transaction.
 create or replace function sidecar_internal.hybrid_exposed(
     relation regclass, target text, query_vector real[], query_text text, document text[], config text, k integer, filter jsonb,
     shown_columns text[], shown_document text[], candidates integer, rrf_constant integer, vector_weight double precision, text_weight double precision
@@ -82,8 +82,7 @@ begin
             hint = 'For example english, german or simple; one of your own with its schema. psql lists them: \dF';
     end if;
     -- As in search_exposed, but strict_order: the places by distance are counted in the order of the index.
-    perform set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', least(greatest(proposed, 100, nullif(current_setting('hnsw.ef_search', true), '')::integer), 1000)::text, true),
-            set_config('hnsw.max_scan_tuples', greatest(20 * proposed, 20000)::text, true);
+    perform sidecar_internal.prepare_scan(w, true, proposed, 20 * proposed::bigint);
     return query execute sidecar_internal.hybrid_exposed_statement(w, sidecar_internal.hybrid_ranking(
             w, sidecar_internal.exposed_document(w, document, configuration),
             sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_columns(w))), shown_columns, shown_document)

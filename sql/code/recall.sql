@@ -31,7 +31,7 @@ declare
     distances double precision[];
 begin
     execute format('select array(select (x.v operator(%1$s.<=>) $1::%2$s)::float8 from (
-                        select %3$s as v from %4$s where %3$s is not null%5$s order by %3$s%6$s operator(%1$s.<=>) $1::%7$s limit $2) x order by 1)',
+                        select %3$s as v from %4$s where %3$s is not null%5$s order by %3$s%6$s operator(%1$s.<=>) $1::%7$s limit $2) x order by (x.v operator(%1$s.<=>) $1::%2$s) + 0)',
         ext, stored, vector, tables, condition, case when through_index and compared.is_cast then '::' || type else '' end, type)
         into distances using query_vector, k;
     return distances;
@@ -51,15 +51,39 @@ begin
            / nullif(cardinality(exact), 0);
 end $$;
 
--- The value of hnsw.ef_search that sessions of this database have, unless their role has its own or they set it.
-create or replace function sidecar_internal.usual_ef_search() returns integer
+-- The value of hnsw.ef_search, or of another setting of pgvector that is a number, that sessions of this database have, unless their role
+-- has its own or they set it.
+create or replace function sidecar_internal.usual_setting(name text) returns integer
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select coalesce(
         (select split_part(c.setting, '=', 2)::integer from pg_db_role_setting d cross join unnest(d.setconfig) c(setting)
          where d.setrole = 0 and d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
-           and c.setting ~ '^hnsw\.ef_search=\d+$' order by d.setdatabase = 0 limit 1),
-        nullif(current_setting('hnsw.ef_search', true), '')::integer, 40);
+           and c.setting ~ '=\d+$' and split_part(c.setting, '=', 1) = name order by d.setdatabase = 0 limit 1),
+        sidecar_internal.session_setting(name)::integer);
 $$;
+
+-- For sidecars of the version before.
+create or replace function sidecar_internal.usual_ef_search() returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$ select sidecar_internal.usual_setting('hnsw.ef_search') $$;
+
+-- The values of its setting with which the index of a watch is measured from time to time: the usual one among them. NULL if its method has
+-- no such setting.
+create or replace function sidecar_internal.values_to_measure(w sidecar_internal.watches) returns integer[]
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    usual integer;
+    advised integer;
+begin
+    if sidecar_internal.scan_setting(w) is null then
+        return null;
+    end if;
+    usual := sidecar_internal.usual_setting(sidecar_internal.scan_setting(w));
+    if w.index_method = 'hnsw' then
+        return array(select distinct e from unnest(array[40, 100, 200, 400, usual]) e order by e);
+    end if;
+    advised := ceil(sqrt(sidecar_internal.lists_of(w)));
+    return array(select distinct least(e, 32768) from unnest(array[(advised + 1) / 2, advised, 2 * advised, 4 * advised, usual]) e order by 1);
+end $$;
 
 -- What identifies the index that a watch is searched through: another one after a REINDEX.
 create or replace function sidecar_internal.measured_index(w sidecar_internal.watches, out id oid, out file oid)
@@ -81,11 +105,11 @@ begin
     end if;
 end $$;
 
--- The measurement that tells what a search finds which sets nothing: with the database's hnsw.ef_search, or the next smaller value
--- that was measured. NULL if there is none.
+-- The measurement that tells what a search finds which sets nothing: with the database's value of its index's setting, or the next smaller
+-- value that was measured. NULL if there is none.
 create or replace function sidecar_internal.usual_recall_of(w sidecar_internal.watches) returns sidecar_internal.recalls
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select r from sidecar_internal.recalls_of(w) r where r.ef_search <= sidecar_internal.usual_ef_search() order by r.ef_search desc limit 1;
+    select r from sidecar_internal.recalls_of(w) r where r.ef_search <= coalesce(sidecar_internal.usual_setting(sidecar_internal.scan_setting(w)), 0) order by r.ef_search desc limit 1;
 $$;
 
 -- Keeps what was measured, where the caller may: a sidecar's role, or the owner of the schema. Others read a NOTICE.
@@ -112,7 +136,7 @@ begin
                 (excluded.k, excluded.recall, excluded.lowest, excluded.queries, excluded.index_ms, excluded.exact_ms, excluded.measured_by, excluded.measured_at);
 end $$;
 
--- Single queries, [{ef, share, index_ms, exact_ms}], as one line for each value of hnsw.ef_search.
+-- Single queries, [{ef, share, index_ms, exact_ms}], as one line for each value of the index's setting.
 create or replace function sidecar_internal.summarized_recall(measured jsonb)
 returns table (ef integer, recall double precision, lowest double precision, queries bigint, index_ms double precision, exact_ms double precision)
 language sql immutable rows 5 set search_path = pg_catalog, pg_temp as $$
@@ -123,7 +147,8 @@ language sql immutable rows 5 set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- The share of the k nearest rows that a search through the index finds, with rows of the table as queries: one line for each value
--- of hnsw.ef_search in `ef_search`, the session's if none is given. Ends with the first query that is done after max_s seconds.
+-- in `ef_search`, the session's if none is given: of hnsw.ef_search, and of ivfflat.probes for an IVFFlat index. Other methods are measured as the
+-- session has set them, once, with ef = 0. Ends with the first query that is done after max_s seconds.
 -- Without a filter the lines are kept, for sidecar.status and `sidecar doctor`: one value of a filter tells nothing of others.
 create or replace function sidecar.recall(
     relation regclass, target text default null, k integer default 10, sample integer default 200, filter jsonb default '{}',
@@ -133,9 +158,11 @@ language plpgsql volatile rows 5 set search_path = pg_catalog, pg_temp as $$
 declare
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     condition constant text := sidecar_internal.filter_condition(w, filter, 't');
-    former_settings constant jsonb := (select jsonb_object_agg(s.name, coalesce(nullif(current_setting(s.name, true), ''), s.unset)) from (values
-        ('enable_indexscan', 'on'), ('enable_seqscan', 'on'), ('hnsw.iterative_scan', 'off'), ('hnsw.ef_search', '40')) s(name, unset));
-    efs constant integer[] := coalesce(recall.ef_search, array[(former_settings->>'hnsw.ef_search')::integer]);
+    setting constant text := sidecar_internal.scan_setting(w);
+    iteration constant text := case when setting is not null then w.index_method || '.iterative_scan' end;
+    former_settings constant jsonb := (select jsonb_object_agg(s.name, sidecar_internal.session_setting(s.name))
+                                       from unnest(array['enable_indexscan', 'enable_seqscan', iteration, setting]) s(name) where s.name is not null);
+    efs constant integer[] := case when setting is null then array[0] else coalesce(recall.ef_search, array[(former_settings->>setting)::integer]) end;
     deadline constant timestamptz := clock_timestamp() + make_interval(secs => max_s);
     index_state constant text := sidecar_internal.index_of(w);
     vector text;
@@ -149,10 +176,10 @@ begin
         raise exception 'k is % and sample is %', coalesce(k::text, 'NULL'), coalesce(sample::text, 'NULL')
             using errcode = 'invalid_parameter_value', hint = 'k may be 1 to 1000, sample 1 to 100000.';
     elsif not exists (select from sidecar_internal.usable_indexes(w, coalesce(w.companion, w.relation)) u where u.valid) then
-        raise exception 'there is no HNSW index on %.% to measure: %', w.relation, quote_ident(w.target), index_state
+        raise exception 'there is no index on %.% to measure: %', w.relation, quote_ident(w.target), index_state
             using errcode = 'object_not_in_prerequisite_state', hint = 'Without an index every search is exact.';
     end if;
-    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    perform set_config(iteration, case w.index_method when 'hnsw' then 'strict_order' else 'relaxed_order' end, true) where iteration is not null;
     for vector in select v from sidecar_internal.sample_vectors(w, sample) v loop
         perform set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true);
         began := clock_timestamp();
@@ -160,7 +187,7 @@ begin
         took_ms := 1000 * extract(epoch from clock_timestamp() - began);
         perform set_config('enable_indexscan', 'on', true), set_config('enable_seqscan', 'off', true);
         foreach ef in array efs loop
-            perform set_config('hnsw.ef_search', ef::text, true);
+            perform set_config(setting, ef::text, true) where setting is not null;
             began := clock_timestamp();
             near := sidecar_internal.nearest_distances(w, true, condition, vector, k + 1);
             measured := measured || jsonb_build_object('ef', ef, 'share', sidecar_internal.found_share(exact, near, k),
@@ -168,31 +195,32 @@ begin
         end loop;
         exit when clock_timestamp() > deadline;
     end loop;
-    perform set_config(s.key, s.value, true) from jsonb_each_text(former_settings) s;
+    perform sidecar_internal.apply_settings(former_settings);
     if filter = '{}' then
         perform sidecar_internal.keep_recall(w, k, measured);
     end if;
     return query select * from sidecar_internal.summarized_recall(measured);
 end $$;
 comment on function sidecar.recall is
-    'The share of the k nearest rows that a search through the HNSW index finds, measured against exact searches with rows of the '
-    'table as queries, for each value of hnsw.ef_search; with the median time of both. Without a filter the result is kept: '
+    'The share of the k nearest rows that a search through the index finds, measured against exact searches with rows of the table '
+    'as queries, for each value of hnsw.ef_search or ivfflat.probes; with the median time of both. Without a filter the result is kept: '
     'sidecar.measured_recall.';
 
--- Statements that make new sessions search with this value of hnsw.ef_search: for the database, and for roles with a lower value of
--- their own. The first one has the server load pgvector, because only a superuser may set what it does not know.
-create or replace function sidecar_internal.ef_search_statement(ef_search integer) returns text
+-- Statements that make new sessions search with this value of hnsw.ef_search or ivfflat.probes: for the database, and for roles with a lower
+-- value of their own. The first one has the server load pgvector, because only a superuser may set what it does not know.
+create or replace function sidecar_internal.scan_setting_statement(setting text, value integer) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select format(E'select ''[1]''::%I.vector;\nalter database %I set hnsw.ef_search = %s;', sidecar_internal.vector_schema(), current_database(), ef_search)
-           || coalesce((select string_agg(format(E'\nalter role %I%s set hnsw.ef_search = %s;', r.rolname,
-                               case when d.setdatabase <> 0 then format(' in database %I', current_database()) end, ef_search), '' order by r.rolname)
+    select format(E'select ''[1]''::%I.vector;\nalter database %I set %s = %s;', sidecar_internal.vector_schema(), current_database(), setting, value)
+           || coalesce((select string_agg(format(E'\nalter role %I%s set %s = %s;', r.rolname,
+                               case when d.setdatabase <> 0 then format(' in database %I', current_database()) end, setting, value), '' order by r.rolname)
                         from pg_db_role_setting d join pg_roles r on r.oid = d.setrole cross join unnest(d.setconfig) c(setting)
                         where d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))
-                          and c.setting ~ '^hnsw\.ef_search=\d+$' and split_part(c.setting, '=', 2)::integer < ef_search), '');
+                          and c.setting ~ '=\d+$' and split_part(c.setting, '=', 1) = scan_setting_statement.setting
+                          and split_part(c.setting, '=', 2)::integer < value), '');
 $$;
 
--- Statements that replace the index that was measured by one with twice its connections. Sidecars keep it: any index that serves the
--- search will do.
+-- Statements that replace the index that was measured by one with twice its connections; an IVFFlat index by one whose lists are those of
+-- the present rows. Sidecars keep it: any index of the method that has the options of the watch will do.
 create or replace function sidecar_internal.larger_index_statement(w sidecar_internal.watches, index regclass) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -202,6 +230,10 @@ declare
     m integer;
     ef_construction integer;
 begin
+    if w.index_method = 'ivfflat' then
+        return format(E'create index %son %s using ivfflat %s%s;\ndrop index %s%s;', mode, vector_table, sidecar_internal.index_key(w),
+                      sidecar_internal.options_to_build(w, vector_table), mode, index);
+    end if;
     select coalesce(max(o.option_value::integer) filter (where o.option_name = 'm'), 16),
            coalesce(max(o.option_value::integer) filter (where o.option_name = 'ef_construction'), 64) into m, ef_construction
         from pg_options_to_table(class.reloptions) o;

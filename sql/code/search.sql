@@ -2,12 +2,12 @@
 
 -- The rows nearest to a vector or a text: keys and cosine distances (0 to 2), nearest first. Through the index, which is scanned
 -- until k rows that meet the filter are found. `query_vector` is the text of a vector, '[0.1, ...]', so that this works in whichever schema pgvector is
--- installed; anything else is embedded as sidecar.embed does it. Settings are restored by hand: in a session whose first search failed, the value to restore is the empty string.
+-- installed; anything else is embedded as sidecar.embed does it.
 create or replace function sidecar.search(relation regclass, query_vector text, filter jsonb, target text default null, k integer default 10)
 returns table (key jsonb, distance double precision)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
+    former jsonb;
     w sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     ext text := quote_ident(sidecar_internal.vector_schema());
     compared constant record := sidecar_internal.compared_type(w);
@@ -25,15 +25,15 @@ begin
     elsif query_vector !~ '^\s*\[[-+0-9.eE,\s]*\]\s*$' then
         nearest_to := sidecar_internal.embed_in_statement(sidecar_internal.query_model_of(w), 'text', convert_to(query_vector, 'UTF8'), 10000);
     end if;
-    -- Not as a setting of the function, which only a superuser could restore from a dump.
-    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    former := sidecar_internal.prepare_scan(w, true);
+    -- + 0: sorted again, because not every method gives rows strictly in order, and the planner believes that it does.
     return query execute format('select jsonb_build_object(%s), r.distance from (select %s, (%s)::float8 as distance from %s h where h.%I is not null%s
-                                 order by %s limit $2) r order by r.distance',
+                                 order by %s limit $2) r order by r.distance + 0',
         sidecar_internal.key_fields(w, 'r'), sidecar_internal.for_each_key(w.key_columns, vector_key, '%3$s as k%1$s'), measure, vector_table, w.target,
         case when w.companion is not null then format(' and exists (select from %s t where %s%s)', w.relation,
             sidecar_internal.for_each_key(vector_key, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s = %2$s', ' and '), condition) else condition end, measure)
         using nearest_to, k;
-    perform set_config('hnsw.iterative_scan', former_scan, true);
+    perform sidecar_internal.apply_settings(former);
 end $$;
 comment on function sidecar.search(regclass, text, jsonb, text, integer) is
     'The k rows nearest to a vector, passed as text, or to a text, which is embedded as sidecar.embed does it, among those that meet '
@@ -93,7 +93,8 @@ begin
 end $$;
 
 -- The $3 rows nearest to $1: key columns k1, k2 ..., distance, and place, which equal distances share. Through the index of the target. Cut off
--- with ties and not by key, because Postgres 16 would not use the HNSW index with a second sort column.
+-- with ties and not by key, because Postgres 16 would not use the index with a second sort column. Sorted once more (+ 0): not every method
+-- gives rows strictly in order.
 create or replace function sidecar_internal.nearest_ranking(w sidecar_internal.watches, condition text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -107,7 +108,7 @@ declare
     distance constant text := format('%s%s operator(%s.<=>) $1::%s', vector,
                                      case when compared.is_cast then '::' || type else '' end, ext, type);
 begin
-    return format('select n.*, rank() over (order by distance) as place
+    return format('select n.*, rank() over (order by distance + 0) as place
                    from (select %s, %s as distance from %s where %s is not null and $1 is not null%s
                          order by distance fetch first ($3) rows with ties) n',
         sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, 't'), '%3$s as k%1$s'), distance, tables, vector, condition);
@@ -162,7 +163,7 @@ create or replace function sidecar.hybrid_search(
 returns table (key jsonb, score double precision, vector_rank bigint, text_rank bigint, distance double precision)
 language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp set client_min_messages = warning as $$
 declare
-    former_scan constant text := coalesce(nullif(current_setting('hnsw.iterative_scan', true), ''), 'off');
+    former jsonb;
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     words constant tsquery := sidecar_internal.word_query(config, query_text);
 begin
@@ -173,12 +174,11 @@ begin
         raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
     end if;
-    -- Not as a setting of the function, which only a superuser could restore from a dump.
-    perform set_config('hnsw.iterative_scan', 'strict_order', true);
+    former := sidecar_internal.prepare_scan(w, true);
     return query execute sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(relation, coalesce(document, w.source), config),
                                                   sidecar_internal.filter_condition(w, filter, 't'))
         using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
-    perform set_config('hnsw.iterative_scan', former_scan, true);
+    perform sidecar_internal.apply_settings(former);
 end $$;
 comment on function sidecar.hybrid_search is
     'The rows that are near a vector or match a text, best first: vector search and full-text search merged by reciprocal rank '

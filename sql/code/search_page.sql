@@ -5,7 +5,7 @@
 -- Pages are cut in the order of the index, by its own, shorter numbers and then by key, so that none loses a row that rounding moves; within
 -- a page the distances are those of the stored vectors. `with ties`, because an index gives rows of one distance in any order; of
 -- such rows up to 1000 more than a page holds are read. Numbers in the key of a place are texts: drivers read those of JSON as
--- floats. (With a second sort column Postgres 16 would not use the HNSW index.)
+-- floats. (With a second sort column Postgres 16 would not use the index. What it gives is sorted once more, + 0, because it may be only nearly in order.)
 create or replace function sidecar_internal.search_page_statement(w sidecar_internal.watches, columns text[], filter jsonb, document text[], after boolean) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -33,7 +33,7 @@ begin
                 select %1$s, %2$s as vector%3$s, %4$s as document, %5$s as place from %6$s where %2$s is not null%7$s
                 order by %5$s fetch first ($2 + $3) rows with ties) f limit $2::bigint + $3 + 1000
         ), page as (
-            select n.*, row_number() over (order by n.place, %8$s) as n from nearest n
+            select n.*, row_number() over (order by n.place + 0, %8$s) as n from nearest n
         )
         select json_build_object(%9$s), (n.vector%10$s operator(%11$s.<=>) $1::%11$s.vector)::float8 as distance, %12$s, n.document,
                jsonb_build_object(''n'', $4 + n.n, ''distance'', n.place, ''key'',
@@ -56,7 +56,7 @@ end $$;
 --   document          columns whose text comes along, joined with a space: exposed ones, or the watch's own source
 --   skip              how many rows to leave out
 --   after             the place of the row of the page before that has the greatest n: {"n": 10, "distance": 0.25, "key": {"id": "7"}}
--- Through the index, which is scanned until enough rows are found, or hnsw.max_scan_tuples were read. No row comes twice in the pages of one
+-- Through the index, which is scanned until enough rows are found, or as many read as its method allows (hnsw.max_scan_tuples). No row comes twice in the pages of one
 -- query, unless it changes; a row that the index overlooked in one is not made up for in a later one.
 create or replace function sidecar.search_page(
     relation regclass, query_vector real[], target text default null, k integer default 10, filter jsonb default '{}',
@@ -64,9 +64,7 @@ create or replace function sidecar.search_page(
 ) returns table (key json, distance double precision, shown json, document_text text, place jsonb)
 language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp as $$
 declare
-    settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
-    -- NULL before pgvector's library is loaded, and '' after a failed transaction that set it.
-    former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
+    former jsonb;
     w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
     wanted constant text[] := coalesce(columns, sidecar_internal.exposed_columns(w));
     before constant bigint := coalesce((after->>'n')::bigint, 0);
@@ -86,15 +84,12 @@ begin
             hint = 'Give the place of the row with the greatest n of the page before.';
     end if;
     perform sidecar_internal.check_shown(array[w], wanted, document);
-    -- Not as settings of the function, which only a superuser could restore from a dump.
-    -- relaxed_order, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
+    -- Not strict, because the statement sorts what was found: measured with a filter that 1 of 200 rows meets (ef_search = 40),
     -- strict_order finds 79 % of the nearest, this 94 %, and no iteration 3 %.
-    perform set_config(settings[1], 'relaxed_order', true), set_config(settings[2], least(greatest(2 * depth, 100, former[2]::integer), 1000)::text, true),
-            set_config(settings[3], greatest(20 * depth, 20000)::text, true);
+    former := sidecar_internal.prepare_scan(w, false, 2 * depth, 20 * depth);
     return query execute sidecar_internal.search_page_statement(w, wanted, filter, document, after is not null)
         using query_vector, k, skip, before, (after->>'distance')::float8, sidecar_internal.numbered_key(w, after->'key');
-    perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
-        from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
+    perform sidecar_internal.apply_settings(former);
 end $$;
 comment on function sidecar.search_page is
     'A page of the rows nearest to a vector: those after `skip` rows, or after the place of a row, with the columns that the watch '

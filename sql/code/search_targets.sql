@@ -100,9 +100,8 @@ create or replace function sidecar.search_targets(
 ) returns table (key json, score double precision, distance double precision, distances json, ranks json, shown json, document_text text)
 language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp as $$
 declare
-    settings constant text[] := array['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples'];
-    -- NULL before pgvector's library is loaded, and '' after a failed transaction that set it.
-    former constant text[] := array(select nullif(current_setting(s, true), '') from unnest(settings) with ordinality u(s, n) order by n);
+    former jsonb := '{}';
+    searched sidecar_internal.watches;
     watches constant sidecar_internal.watches[] := sidecar_internal.watches_of_targets(relation, targets);
     wanted constant text[] := coalesce(columns, sidecar_internal.exposed_by_all(watches));
     weighted constant double precision[] := coalesce(weights, array_fill(1::double precision, array[cardinality(targets)]));
@@ -121,14 +120,13 @@ begin
     if query_vector !~ '^\s*\[[-+0-9.eE,\s]*\]\s*$' then
         nearest_to := sidecar_internal.embed_in_statement(sidecar_internal.query_model_of(embedded), 'text', convert_to(query_vector, 'UTF8'), 10000);
     end if;
-    -- Not as settings of the function, which only a superuser could restore from a dump. As in search_page, but strict_order: the places
-    -- are counted in the order of the index.
-    perform set_config(settings[1], 'strict_order', true), set_config(settings[2], least(greatest(proposed, 100, former[2]::integer), 1000)::text, true),
-            set_config(settings[3], greatest(20 * proposed::bigint, 20000)::text, true);
+    -- As in search_page, but strict: the places are counted in the order of the index. Targets may have indexes of several methods.
+    foreach searched in array watches loop
+        former := sidecar_internal.prepare_scan(searched, true, proposed, 20 * proposed::bigint) || former;
+    end loop;
     return query execute sidecar_internal.search_targets_statement(watches, filter, wanted, document)
         using nearest_to, weighted, proposed, rrf_constant, k;
-    perform set_config(s.name, coalesce(former[s.n], s.otherwise), true)
-        from unnest(settings, array['off', '40', '20000']) with ordinality s(name, otherwise, n);
+    perform sidecar_internal.apply_settings(former);
 end $$;
 comment on function sidecar.search_targets is
     'The rows that are nearest to a vector, or to a text, in several vector columns of a table, best first: the nearest rows of each, merged '

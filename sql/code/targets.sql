@@ -1,31 +1,30 @@
 -- The column that holds the vector in the watched row.
 
 -- Raises for arguments of sidecar.watch that are wrong for any table.
-create or replace function sidecar_internal.check_options(target text, source text[], dimensions integer, index_kind text, storage text) returns void
+create or replace function sidecar_internal.check_options(w sidecar_internal.watches) returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
-    most integer := case index_kind when 'halfvec' then 4000 when 'vector' then 2000 else 16000 end;
+    most integer := case when w.index_method in ('hnsw', 'ivfflat') then case w.index_kind when 'halfvec' then 4000 when 'vector' then 2000 end end;
 begin
-    if dimensions is null or dimensions not between 1 and 16000 then
-        raise exception 'dimensions is %', coalesce(dimensions::text, 'NULL') using errcode = 'invalid_parameter_value',
+    if w.dimensions is null or w.dimensions not between 1 and 16000 then
+        raise exception 'dimensions is %', coalesce(w.dimensions::text, 'NULL') using errcode = 'invalid_parameter_value',
             hint = 'Give the length of the model''s vectors: 1152 for the default model.';
-    elsif coalesce(index_kind, '') not in ('halfvec', 'vector', 'none') then
-        raise exception 'index is %', coalesce(quote_literal(index_kind), 'NULL') using errcode = 'invalid_parameter_value',
-            hint = 'index is ''halfvec'' (default: a third of the size, same recall), ''vector'' or ''none''.';
-    elsif coalesce(storage, 'vector') not in ('vector', 'halfvec') then
-        raise exception 'storage is %', quote_literal(storage) using errcode = 'invalid_parameter_value',
+    elsif coalesce(w.storage, 'vector') not in ('vector', 'halfvec') then
+        raise exception 'storage is %', quote_literal(w.storage) using errcode = 'invalid_parameter_value',
             hint = 'storage is ''vector'' (default: 4 bytes a number) or ''halfvec'' (2 bytes).';
-    elsif storage = 'halfvec' and index_kind = 'vector' then
-        raise exception 'storage is ''halfvec'', but index is ''vector''' using errcode = 'invalid_parameter_value',
-            hint = 'Say index => ''halfvec'', which indexes the stored vectors as they are, or ''none''.';
-    elsif dimensions > most then
-        raise exception 'an HNSW index on % takes at most % dimensions, not %', index_kind, most, dimensions
+    elsif w.storage = 'halfvec' and w.index_kind = 'vector' then
+        raise exception 'storage is ''halfvec'', but index is %', quote_literal(sidecar_internal.index_argument(w)) using errcode = 'invalid_parameter_value',
+            hint = case w.index_method when 'diskann' then 'diskann takes vectors of type vector only: say storage => ''vector'', or another index.'
+                   else 'Say index => ''halfvec'', which indexes the stored vectors as they are, or ''none''.' end;
+    elsif w.dimensions > most then
+        raise exception 'an % index on % takes at most % dimensions, not %', case w.index_method when 'hnsw' then 'HNSW' else 'IVFFlat' end,
+                w.index_kind, most, w.dimensions
             using errcode = 'invalid_parameter_value', hint = 'Say index => ''none'', or ''halfvec'' for up to 4000.';
-    elsif target = any (source) then
-        raise exception 'target and source are both %', quote_literal(target) using errcode = 'invalid_parameter_value',
+    elsif w.target = any (w.source) then
+        raise exception 'target and source are both %', quote_literal(w.target) using errcode = 'invalid_parameter_value',
             hint = 'Name a column of its own for the vector.';
-    elsif target = '' or octet_length(target) > 63 then
-        raise exception 'target % is not a name of 1 to 63 bytes', quote_literal(target) using errcode = 'invalid_name',
+    elsif w.target = '' or octet_length(w.target) > 63 then
+        raise exception 'target % is not a name of 1 to 63 bytes', quote_literal(w.target) using errcode = 'invalid_name',
             hint = 'Say target => ... with another one.';
     end if;
 end $$;
@@ -55,7 +54,7 @@ begin
         raise exception 'column % has type %, but the watch asks for % dimensions', label, existing.type, w.dimensions
             using errcode = 'datatype_mismatch', hint = format('Say dimensions => %s, or name another target.', existing.atttypmod);
     elsif existing.atttypmod = -1 and w.index_kind = w.storage then
-        raise exception 'column % has no dimensions, so it cannot have an HNSW index on %', label, w.index_kind
+        raise exception 'column % has no dimensions, so it cannot have an index on %', label, w.index_kind
             using errcode = 'datatype_mismatch',
                   hint = format('Run: alter table %s alter column %I type %s(%s); or say index => ''%s''.', w.relation, w.target,
                                 sidecar_internal.stored_type(w), w.dimensions, case w.storage when 'vector' then 'halfvec' else 'none' end);
@@ -108,7 +107,7 @@ begin
                                                            join sidecar_internal.watches x on x.id = p.watch_id
                                                            where x.relation = w.relation and x.companion is null), 0)
         into live, updates from pg_stat_all_tables s where s.relid in (select t.home from sidecar_internal.tree_of(w.relation) t);
-    if w.companion is null and w.index_kind <> 'none' and updates > greatest(1000, live) then
+    if w.companion is null and w.index_kind <> 'none' and w.index_method = 'hnsw' and updates > greatest(1000, live) then
         raise warning 'table % has seen % updates of % rows: an HNSW index on the same row makes each of them about % ms slower',
             w.relation, updates, live, case w.index_kind when 'halfvec' then 1 else 2 end
             using hint = 'Keep the vector in a table of its own: companion => ''some_table''.';

@@ -75,12 +75,12 @@ comment on column sidecar.status.unreadable is 'Texts of which the model''s toke
 comment on column sidecar.status.coverage is 'Percentage of the rows with content that have a vector, an outdated one or not.';
 comment on column sidecar.status.oldest_pending is 'How long the oldest pending change has waited.';
 comment on column sidecar.status.lag_ms is 'Milliseconds from commit to vector, mean of the last changes.';
-comment on column sidecar.status.index is 'The HNSW index, or why there is none.';
+comment on column sidecar.status.index is 'The index, or why there is none.';
 comment on column sidecar.status.index_statement is 'What an owner has to run to build the index; NULL if nothing is left to do.';
 comment on column sidecar.status.query is 'The nearest-neighbour query that uses the index. $1 is the query vector.';
 comment on column sidecar.status.fingerprint is 'The model and its settings that the stored vectors were made with.';
 comment on column sidecar.status.recall is
-    'The share of the recall_k nearest rows that a search with the database''s hnsw.ef_search finds, as last measured by sidecar.recall; '
+    'The share of the recall_k nearest rows that a search with the database''s hnsw.ef_search or ivfflat.probes finds, as last measured by sidecar.recall; '
     'NULL if the present index was not measured.';
 comment on column sidecar.status.recall_ef_search is 'What it was measured with: the database''s value, or the next smaller one.';
 comment on column sidecar.status.recall_at is 'When it was measured.';
@@ -102,11 +102,11 @@ comment on column sidecar.failures_by_reason.advice is 'What to do about failure
 comment on column sidecar.failures_by_reason.rows_statement is 'The query that shows these rows, joined with the watched table.';
 comment on column sidecar.failures_by_reason.retry_statement is
     'The call that tries them again once the advice has been followed; NULL if only other content helps: a row that changes is tried again automatically.';
-comment on view sidecar.index_builds is 'HNSW index builds in progress, as far as the role may see them.';
+comment on view sidecar.index_builds is 'Index builds in progress, as far as the role may see them.';
 comment on column sidecar.index_builds.percent is 'Progress of the present phase.';
 comment on column sidecar.index_builds.home is 'The table that is being indexed: the watched table, its companion, or a partition.';
 comment on view sidecar.measured_recall is
-    'What sidecar.recall last measured without a filter, for each value of hnsw.ef_search.';
+    'What sidecar.recall last measured without a filter, for each value of hnsw.ef_search or ivfflat.probes (0: another method).';
 comment on column sidecar.measured_recall.recall is 'Mean share of the k nearest rows that the index found.';
 comment on column sidecar.measured_recall.lowest is 'That share in the worst query.';
 comment on column sidecar.measured_recall.is_current is 'Whether the index and the model of the vectors are still those that were measured.';

@@ -100,7 +100,9 @@ begin
     wanted.target := coalesce(wanted.target, wanted.source[1] || '_embedding');
     wanted.companion := to_regclass(companion_name);
     wanted.storage := coalesce(wanted.storage, sidecar_internal.default_storage(wanted, companion_name));
-    perform sidecar_internal.check_options(wanted.target, wanted.source, wanted.dimensions, wanted.index_kind, wanted.storage);
+    wanted := sidecar_internal.with_index(wanted);
+    perform sidecar_internal.check_options(wanted);
+    perform sidecar_internal.check_index_method(wanted);
     wanted.expose := coalesce(wanted.expose, '{}');
     perform sidecar_internal.check_exposed(wanted.relation, sidecar_internal.without_picture(wanted));
     if wanted.companion is not null then
@@ -118,8 +120,8 @@ end $$;
 -- True if two calls ask for the same watch.
 create or replace function sidecar_internal.is_same_watch(a sidecar_internal.watches, b sidecar_internal.watches) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select (a.kind, a.source, a.dimensions, a.index_kind, a.model, a.companion, a.storage)
-        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.model, b.companion, b.storage);
+    select (a.kind, a.source, a.dimensions, a.index_kind, a.index_method, a.index_options, a.model, a.companion, a.storage)
+        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.index_method, b.index_options, b.model, b.companion, b.storage);
 $$;
 
 -- Stores the watch. A former one is used again with its ledger, unless its vectors had another type in the same place. (Renamed
@@ -143,9 +145,9 @@ begin
     end if;
     if former.id is null then
         insert into sidecar_internal.watches (relation, key_columns, key_types, kind, source, target, companion, dimensions, index_kind,
-                                     model, expose, storage)
+                                     index_method, index_options, model, expose, storage)
             values (wanted.relation, wanted.key_columns, wanted.key_types, wanted.kind, wanted.source, wanted.target,
-                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.model, wanted.expose, wanted.storage)
+                    wanted.companion, wanted.dimensions, wanted.index_kind, wanted.index_method, wanted.index_options, wanted.model, wanted.expose, wanted.storage)
             returning * into saved;
         perform sidecar_internal.drop_queue(saved.id, keep_ledger => false); -- left by a watch with this id whose row was not restored
         return saved;
@@ -156,7 +158,8 @@ begin
     -- The new generation invalidates the ledger entries until the backfill has read their rows, which may have changed since.
     update sidecar_internal.watches w
         set key_columns = wanted.key_columns, key_types = wanted.key_types, kind = wanted.kind, source = wanted.source,
-            companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, model = wanted.model,
+            companion = wanted.companion, dimensions = wanted.dimensions, index_kind = wanted.index_kind, index_method = wanted.index_method,
+            index_options = wanted.index_options, model = wanted.model,
             expose = wanted.expose, storage = wanted.storage, unwatched_at = null, created_at = now(),
             truncated_gen = nextval('sidecar_internal.generation'), paused = former.paused and former.unwatched_at is null,
             fingerprint = case when former.dimensions = wanted.dimensions then w.fingerprint end,
@@ -238,7 +241,7 @@ begin
         if not replace and not (is_same and sidecar_internal.present_columns(former) = wanted.expose) then
             raise exception '%.% is already watched, with source %, companion %, dimensions %, model %, index %, storage %, expose %', wanted.relation,
                 quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
-                coalesce(former.model, 'any'), former.index_kind, former.storage, former.expose
+                coalesce(former.model, 'any'), sidecar_internal.index_argument(former), former.storage, former.expose
                 using errcode = 'duplicate_object', hint = 'Add replace => true to change it, or name another target.';
         elsif is_same and sidecar_internal.is_intact(former, wanted.key_columns, wanted.key_types) then
             former := sidecar_internal.change_exposure(former, wanted.expose);
@@ -271,6 +274,7 @@ begin
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
     wanted.expose := expose; wanted.storage := storage;
     wanted := sidecar_internal.checked_watch(wanted, companion_name);
+    perform sidecar_internal.try_index_options(wanted);
     for attempt in 1 .. limits.tries loop
         begin
             made := sidecar_internal.try_watch(wanted, companion_name, replace, limits);

@@ -11,6 +11,9 @@ import math
 
 _BYTES_OF_A_NUMBER = {"bit": 1 / 8, "halfvec": 2, "vector": 4}
 
+OTHER_INDEX = "other"  # than HNSW without options, for which there are no formulae
+_INDEXED = ("halfvec", "vector")  # types that HNSW is on; else there is no index to estimate
+
 LEDGER_BYTES = 205  # of a row, with its index
 _PAGE_BYTES = 8160  # for tuples, of the 8192 of an index page
 _NODE_BYTES = 300  # of an HNSW node, without its vector
@@ -38,7 +41,7 @@ def vector_bytes(dimensions: int, storage: str) -> float:
 
 def index_bytes(dimensions: int, index: str) -> float:
     """Bytes of a row in the index. Whole nodes fit on a page: three of a halfvec(1152), but one of a vector(1152)."""
-    if index == "none":
+    if index not in _INDEXED:
         return 0.0
     nodes = _PAGE_BYTES / (dimensions * _BYTES_OF_A_NUMBER[index] + 8 + _NODE_BYTES)
     return 8192 / (int(nodes) if 1 <= nodes < 6 else nodes)  # small nodes fill the gaps
@@ -46,7 +49,7 @@ def index_bytes(dimensions: int, index: str) -> float:
 
 def graph_bytes(dimensions: int, index: str) -> int:
     """Bytes of a row in memory while the index is built, as sidecar_internal.graph_bytes has it."""
-    return 0 if index == "none" else round(_BYTES_OF_A_NUMBER[index] * dimensions) + _GRAPH_NODE_BYTES
+    return 0 if index not in _INDEXED else round(_BYTES_OF_A_NUMBER[index] * dimensions) + _GRAPH_NODE_BYTES
 
 
 def rows_in_memory(memory_bytes: float, dimensions: int, index: str) -> int:
@@ -61,7 +64,7 @@ def build_s(
 
     Rows beyond `memory_bytes` take several times as long each, and one process does them.
     """
-    if index == "none" or rows < 2:
+    if index not in _INDEXED or rows < 2:
         return 0.0
     fit = rows if memory_bytes == math.inf else min(rows, rows_in_memory(memory_bytes, dimensions, index))
     ms_per_row = (_BUILD_MS + _BUILD_MS_OF_A_NUMBER[index] * dimensions) * math.log2(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from psycopg.rows import dict_row
 from sidecar.errors import StatementRejected
 from sidecar.operations.meant_table import naming_similar_tables
 from sidecar.operations.operations import WatchRequest
+from sidecar.operations.planning.costs import OTHER_INDEX
 from sidecar.operations.session import Connection, translate_psycopg_errors
 from sidecar.postgres.statements import read_statements
 
@@ -57,7 +59,8 @@ class Sample:
 class Survey:
     """The result of a survey. `views_per_s` is the speed of all running sidecars, None while not measured.
 
-    `storage`: as asked for, else as sidecar.watch would choose it. `is_migrated`: its checks were there to be run.
+    `storage`: as asked for, else as sidecar.watch would choose it. `index`: "none", OTHER_INDEX, or the type that an
+    HNSW index without options is on. `is_migrated`: its checks were there to be run.
     """
 
     table: Table
@@ -67,6 +70,7 @@ class Survey:
     views_per_s: float | None
     refusal: Refusal | None
     storage: str
+    index: str
     is_migrated: bool = True
 
 
@@ -112,7 +116,15 @@ def survey(connection: Connection, request: WatchRequest) -> Survey:
         views_per_s=_value(connection, "speed", (wanted["kind"], request.dimensions)),
         refusal=refusal,
         storage=wanted["storage"] or "vector",
+        index=index_to_estimate(wanted),
     )
+
+
+def index_to_estimate(wanted: Mapping[str, Any]) -> str:
+    """Of a watch whose index the database has read, or which still has it as the user said it."""
+    kind = {"hnsw": "halfvec"}.get(wanted["index_kind"], wanted["index_kind"])
+    is_plain = wanted.get("index_method") in {None, "hnsw"} and not wanted.get("index_options")
+    return kind if is_plain and kind in {"halfvec", "vector", "none"} else OTHER_INDEX
 
 
 def _value(connection: Connection, name: str, parameters: tuple[object, ...]) -> Any:

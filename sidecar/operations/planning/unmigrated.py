@@ -15,7 +15,15 @@ from psycopg.rows import dict_row
 from sidecar.errors import StatementRejected
 from sidecar.operations.meant_table import naming_similar_tables
 from sidecar.operations.operations import WatchRequest
-from sidecar.operations.planning.survey import HEAD_BYTES, SAMPLE_ROWS, Refusal, Sample, Survey, Table
+from sidecar.operations.planning.survey import (
+    HEAD_BYTES,
+    SAMPLE_ROWS,
+    Refusal,
+    Sample,
+    Survey,
+    Table,
+    index_to_estimate,
+)
 from sidecar.operations.session import CatalogCursor, CommandCursor, Connection, translate_psycopg_errors
 from sidecar.postgres.statements import read_statements
 from sidecar.similarity import did_you_mean
@@ -68,6 +76,7 @@ def survey_unmigrated(connection: Connection, request: WatchRequest) -> Survey:
             views_per_s=None,
             refusal=_pgvector_refusal(connection) if found["has_key"] else _without_key(found["name"]),
             storage=request.storage or "vector",
+            index=index_to_estimate({"index_kind": request.index}),
             is_migrated=False,
         )
 

@@ -25,4 +25,4 @@ def test_the_command_names_the_smallest_value_that_is_enough(
     (watch,) = json.loads(command_line("status", "--json").stdout)
     assert (watch["recall"], watch["recall_k"], watch["recall_ef_search"]) == (lines[0]["recall"], 10, 10)
     refused = command_line("recall", "items", "--ef", "0")
-    assert "'0' is not a list of numbers from 1 to 1000, such as 40,100,200" in refused.stderr
+    assert "'0' is not a list of numbers from 1 to 32768, such as 40,100,200" in refused.stderr

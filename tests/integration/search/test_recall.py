@@ -67,7 +67,7 @@ def test_settings_of_the_session_stay_as_they_were(db: Connection) -> None:
 def test_without_an_index_there_is_nothing_to_measure(db: Connection) -> None:
     run(db, "create table bare (id int primary key, body text)")
     run(db, "select sidecar.watch('bare', 'body', target => 'e', dimensions => 8)")
-    nothing = r"there is no HNSW index on public\.bare\.e to measure: not built yet"
+    nothing = r"there is no index on public\.bare\.e to measure: not built yet"
     with pytest.raises(psycopg.Error, match=nothing) as raised:
         run(db, "select * from sidecar.recall('bare')")
     assert raised.value.diag.message_hint == "Without an index every search is exact."
@@ -177,7 +177,7 @@ def test_the_owner_of_the_database_may_run_what_doctor_prints_in_a_fresh_session
 ) -> None:
     """Postgres lets only a superuser set a parameter of a library that the session has not loaded."""
     fill(db, companion=False)
-    script = str(run(db, "select sidecar_internal.ef_search_statement(120)")[0][0])
+    script = str(run(db, "select sidecar_internal.scan_setting_statement('hnsw.ef_search', 120)")[0][0])
     role = f"owner_{db.info.dbname}"
     run(db, f"create role {role}")
     try:

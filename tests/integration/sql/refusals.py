@@ -208,7 +208,7 @@ REFUSALS = [
         "alter table items add e halfvec",
         WATCH.format("'title', target => 'e'"),
         "42804",
-        "items.e has no dimensions, so it cannot have an HNSW index on halfvec",
+        "items.e has no dimensions, so it cannot have an index on halfvec",
         "alter column e type public.halfvec\\(1152\\); or say index => 'none'",
     ),
     Refusal(
@@ -293,7 +293,7 @@ REFUSALS = [
         "",
         WATCH.format("'title', dimensions => 4001"),
         "22023",
-        "on halfvec takes at most 4000",
+        "HNSW index on halfvec takes at most 4000",
         "'none'",
     ),
     Refusal(
@@ -304,7 +304,7 @@ REFUSALS = [
         "on vector takes at most 2000 dimensions, not 2001",
         "'halfvec'",
     ),
-    Refusal("index", "", WATCH.format("'title', index => 'ivfflat'"), "22023", "index is 'ivfflat'", "'halfvec'"),
+    Refusal("index", "", WATCH.format("'title', index => 'btree'"), "22023", "index is 'btree'", "'hnsw'"),
     Refusal("storage", "", WATCH.format("'title', storage => 'bit'"), "22023", "storage is 'bit'", "'halfvec'"),
-    Refusal("null index", "", WATCH.format("'title', index => null"), "22023", "index is NULL", "'halfvec'"),
+    Refusal("null index", "", WATCH.format("'title', index => null"), "22023", "index is NULL", "'hnsw'"),
 ]

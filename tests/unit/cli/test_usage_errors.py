@@ -30,8 +30,8 @@ from tests.command_line import CommandLine
         ("watch", "sidecar watch: missing argument 'TABLE'", "sidecar watch --help shows how it is used."),
         ("status a b", "sidecar status: unexpected 'b'", "sidecar status --help shows how it is used."),
         (
-            "plan a b --index ivf",
-            "--index: 'ivf' is not one of 'halfvec', 'vector', 'none'",
+            "plan a b --storage bit",
+            "--storage: 'bit' is not one of 'vector', 'halfvec'",
             "sidecar plan --help shows how it is used.",
         ),
         ("search a b --limit x", "--limit: it has to be a whole number", "sidecar search --help shows how it is used."),
