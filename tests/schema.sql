@@ -6048,7 +6048,7 @@ CREATE FUNCTION sidecar_internal.usual_recall_of(w sidecar_internal.watches) RET
 $$;
 
 CREATE FUNCTION sidecar_internal.usual_setting(name text) RETURNS integer
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE STRICT
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
     select coalesce(

@@ -14,7 +14,7 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import Connection, Table, text
 
 from sidecar.alembic.operations import UnwatchOp, WatchOp
-from sidecar.alembic.stored import StoredWatch, load_watches
+from sidecar.alembic.stored import StoredWatch, has_index_methods, load_watches
 from sidecar.alembic.watch import Watch, declared_watches
 
 
@@ -62,8 +62,18 @@ def _is_same(connection: Connection, declared: Watch, schema: str, stored: Store
     now = stored.watch
     storage = now.storage if declared.storage in {None, now.storage or "vector"} else declared.storage
     kind = declared.kind or now.kind
-    wanted = replace(declared, schema=schema, kind=kind, companion=now.companion, storage=storage)
+    index = _index_of(connection, declared, storage or "vector")
+    wanted = replace(declared, schema=schema, kind=kind, companion=now.companion, storage=storage, index=index)
     return wanted == now and _companion_of(connection, declared, schema) == stored.companion
+
+
+def _index_of(connection: Connection, declared: Watch, storage: str) -> str:
+    """The declared index as the database would write it: 'hnsw' is 'halfvec'. Raises what sidecar.watch would."""
+    if declared.index in {"halfvec", "vector", "none"} or not has_index_methods(connection):
+        return declared.index
+    asked = {"index": declared.index, "target": declared.target, "dimensions": declared.dimensions, "storage": storage}
+    canonical = text("select sidecar_internal.canonical_index(:index, :target, :dimensions, :storage)")
+    return str(connection.scalar(canonical, asked))
 
 
 def _companion_of(connection: Connection, declared: Watch, schema: str) -> tuple[str, str] | None:

@@ -20,7 +20,7 @@ IncludeName: TypeAlias = Callable[[Any, Any, MutableMapping[Any, Any]], bool]
 def include_object(connection: Connection, also: IncludeObject | None = None) -> IncludeObject:
     """For `context.configure(include_object=…)`. `also` is a filter of your own, called for what ours includes.
 
-    Leaves out, as long as the models do not have them: vector columns and companion tables of active watches, the HNSW
+    Leaves out, as long as the models do not have them: vector columns and companion tables of active watches, the
     indexes on them (unless the watch says `index => 'none'`), and schemas `sidecar` and `sidecar_internal`. Reads the
     watches once, when autogenerate first asks.
     """

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from sidecar.alembic.watch import Watch
 
-# Tables were in schema `sidecar` before revision 0019, and had no `storage` before 0022.
+# Tables were in schema `sidecar` before revision 0019, had no `storage` before 0022 and no index methods before 0029.
 _SCHEMA_OF_WATCHES = text("""
     select case when to_regclass('sidecar_internal.watches') is not null then 'sidecar_internal'
                 when to_regclass('sidecar.watches') is not null then 'sidecar' end
@@ -16,18 +16,19 @@ _SCHEMA_OF_WATCHES = text("""
 
 _WATCHES = """
     select rn.nspname, r.relname, w.source, w.target, w.kind, cn.nspname, c.relname, w.dimensions, w.model,
-           w.index_kind, w.expose, nullif(to_jsonb(w)->>'storage', 'vector')
+           {index}, w.expose, nullif(to_jsonb(w)->>'storage', 'vector')
     from {schema}.watches w
     join pg_class r on r.oid = w.relation join pg_namespace rn on rn.oid = r.relnamespace
     left join pg_class c on c.oid = w.companion left join pg_namespace cn on cn.oid = c.relnamespace
     where w.unwatched_at is null order by w.id
 """
 
-# Vectors are in the watched table or the companion, and their partitions. An HNSW index on them is the sidecar's,
-# unless the watch has index => 'none'.
+# Vectors are in the watched table or the companion, and their partitions. An index on them is the sidecar's if it is an
+# HNSW index or of the method of the watch, unless the watch has index => 'none'.
 _SIDECAR_OBJECTS = """
     with home as (
-        select h.oid, w.target, w.companion is not null as is_companion, w.index_kind
+        select h.oid, w.target, w.companion is not null as is_companion, w.index_kind,
+               coalesce(to_jsonb(w)->>'index_method', 'hnsw') as method
         from {schema}.watches w
         cross join lateral (
             select coalesce(w.companion, w.relation)::oid as oid
@@ -45,7 +46,7 @@ _SIDECAR_OBJECTS = """
     join pg_depend d on d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass
                         and d.refobjid = h.oid and d.refobjsubid = a.attnum
     join pg_class ic on ic.oid = d.objid and ic.relkind in ('i', 'I')
-    join pg_am am on am.oid = ic.relam and am.amname = 'hnsw'
+    join pg_am am on am.oid = ic.relam and am.amname in ('hnsw', h.method)
     where h.index_kind <> 'none'
 """
 
@@ -76,6 +77,11 @@ def load_sidecar_objects(connection: Connection) -> frozenset[SidecarObject]:
     return frozenset(SidecarObject(*row) for row in connection.execute(text(_SIDECAR_OBJECTS.format(schema=schema))))
 
 
+def has_index_methods(connection: Connection) -> bool:
+    """Whether the schema of the sidecar knows other methods than HNSW."""
+    return bool(connection.scalar(text("select to_regproc('sidecar_internal.index_argument') is not null")))
+
+
 def load_watches(connection: Connection) -> list[StoredWatch]:
     """All active watches. Empty if schema `sidecar` is missing."""
     schema_of_watches = connection.scalar(_SCHEMA_OF_WATCHES)
@@ -83,7 +89,8 @@ def load_watches(connection: Connection) -> list[StoredWatch]:
         return []
     quote = connection.dialect.identifier_preparer.quote
     stored = []
-    for row in connection.execute(text(_WATCHES.format(schema=schema_of_watches))):
+    index = "sidecar_internal.index_argument(w)" if has_index_methods(connection) else "w.index_kind"
+    for row in connection.execute(text(_WATCHES.format(schema=schema_of_watches, index=index))):
         (
             schema,
             relation,

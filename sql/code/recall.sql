@@ -52,9 +52,9 @@ begin
 end $$;
 
 -- The value of hnsw.ef_search, or of another setting of pgvector that is a number, that sessions of this database have, unless their role
--- has its own or they set it.
+-- has its own or they set it. NULL for none.
 create or replace function sidecar_internal.usual_setting(name text) returns integer
-language sql stable set search_path = pg_catalog, pg_temp as $$
+language sql stable strict set search_path = pg_catalog, pg_temp as $$
     select coalesce(
         (select split_part(c.setting, '=', 2)::integer from pg_db_role_setting d cross join unnest(d.setconfig) c(setting)
          where d.setrole = 0 and d.setdatabase in (0, (select b.oid from pg_database b where b.datname = current_database()))

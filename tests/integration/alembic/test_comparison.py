@@ -175,3 +175,26 @@ def test_declared_watches_are_written_even_without_the_sidecar_schema(plain_data
         assert written(differences(connection, products(watches=[PHOTO]))) == [
             "op.sidecar_watch('products', 'photo', target='photo_embedding', dimensions=16)"
         ]
+
+
+@pytest.mark.parametrize(
+    ("declared", "same", "other"),
+    [
+        ("hnsw", "halfvec", "vector"),
+        ("ivfflat", "using ivfflat (photo_embedding::halfvec(16))", "using ivfflat with (lists = 7)"),
+        (
+            "using hnsw with (m = 24)",
+            "using hnsw ((photo_embedding::halfvec(16)) halfvec_cosine_ops) with (M = '24')",
+            "using hnsw with (m = 25)",
+        ),
+    ],
+)
+def test_a_declared_index_is_compared_by_its_meaning(
+    connection: Connection, declared: str, same: str, other: str
+) -> None:
+    apply(connection, differences(connection, products(watches=[{**PHOTO, "index": declared}])))
+    for index in (declared, same):
+        assert differences(connection, products(watches=[{**PHOTO, "index": index}])).is_empty()
+    [change] = written(differences(connection, products(watches=[{**PHOTO, "index": other}])))
+    assert change.startswith("op.sidecar_watch('products', 'photo'")
+    assert f"index={other!r}, replace=True" in change

@@ -62,5 +62,12 @@ def test_autogenerate_keeps_the_vectors_and_indexes_of_partitions(connection: Co
     for name in ("logs", "logs_1"):
         Table(name, metadata, Column("id", Integer, primary_key=True), Column("body", String))
     assert differences(connection, metadata).is_empty()
+    connection.execute(
+        text("select sidecar.watch('logs', 'body', dimensions => 16, index => 'ivfflat', replace => true)")
+    )
+    connection.execute(
+        text("create index on logs_1 using ivfflat ((body_embedding::halfvec(16)) halfvec_cosine_ops) with (lists = 2)")
+    )
+    assert differences(connection, metadata).is_empty()
     connection.execute(text("select sidecar.watch('logs', 'body', dimensions => 16, index => 'none', replace => true)"))
     assert written(differences(connection, metadata))[0].startswith("op.drop_index(op.f('logs_1_body_embedding_idx')")

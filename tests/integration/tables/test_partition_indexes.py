@@ -163,3 +163,38 @@ async def test_two_sidecars_build_indexes_on_leaves_with_equal_truncated_names(
     names = [index for _, index, _ in await run(db, INDEXES)]
     assert len(names) == 4
     assert all(name.endswith(f"_hnsw_{table.watch_id}") for name in names)
+
+
+async def test_every_leaf_gets_an_ivfflat_index_with_the_lists_of_its_rows(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """And an index of another method takes its place."""
+    table = await watch_nested(db, "ivfflat")
+    indexes = f"""
+        select t.home::text, u.valid, a.amname, c.reloptions from sidecar_internal.watches w
+        cross join sidecar_internal.tree_of('items') t join pg_index i on i.indrelid = t.home
+        join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam and a.amname in ('hnsw', 'ivfflat')
+        cross join lateral (select i.indisvalid) u(valid) where w.id = {table.watch_id}
+    """
+
+    async def until_all(*expected: object) -> None:
+        async def are_there() -> bool:
+            found = {row[0]: tuple(row[1:]) for row in await run(db, indexes)}
+            return found == dict.fromkeys(["items", "items_eu", "items_us", *LEAVES], expected)
+
+        await wait_until_async(are_there, f"indexes {expected}", timeout_s=20)
+
+    async with running_ingest(database_url, encoder):
+        await until_all(True, "ivfflat", ["lists=10"])
+        status = "select index, index_statement from sidecar.status"
+        assert await run(db, status) == [(f"public.items_embedding_ivfflat_{table.watch_id}", None)]
+        nodes = await nodes_of_search(db, table)
+        assert {node["Relation Name"] for node in nodes if node["Node Type"] == "Index Scan"} == LEAVES
+        await run(
+            db,
+            "select sidecar.watch('items', 'title', target => 'embedding', dimensions => %s, index => %s, "
+            "replace => true)",
+            DIMENSIONS,
+            "using hnsw with (m = 8)",
+        )
+        await until_all(True, "hnsw", ["m=8"])

@@ -28,4 +28,4 @@ def test_a_command_has_its_usage_arguments_and_options_with_bounds_and_defaults(
     command = command_line_page().partition("\n## sidecar watch\n")[2].partition("\n## ")[0]
     assert "sidecar watch [OPTIONS] {TABLE}" in command
     assert "| `--dimensions N` | Length of the model's vectors. [default: 1152; 1&lt;=x&lt;=16000] |" in command
-    assert "| `--index <halfvec\\|vector\\|none>` |" in command
+    assert "| `--storage <vector\\|halfvec>` |" in command
