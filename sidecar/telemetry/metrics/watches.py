@@ -48,7 +48,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[WatchReading], float | None]], ...] = (
     ("rate_cap_rows_per_second", "The rate cap of the watch, shared by all sidecars.", lambda w: w.rows_per_s),
     (
         "index_recall_ratio",
-        "Fraction of the nearest rows that the index finds with the database's hnsw.ef_search or ivfflat.probes, as last measured.",
+        "Fraction of the nearest rows that the index finds with the database's own settings, as last measured.",
         lambda w: w.recall,
     ),
 )
