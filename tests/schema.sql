@@ -1243,7 +1243,7 @@ begin
                                                       || 'Expose columns of the watched table: expose => array[''title''].';
         elsif type.typname in ('vector', 'halfvec', 'sparsevec', 'bytea') then
             raise exception 'column % of % has type %, which a search does not show', quote_literal(column_name), relation, type.printed
-                using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table.';
+                using errcode = 'datatype_mismatch', hint = 'Expose what names the content, such as a path; vectors are in the table. Of pictures only the one that the watch embeds.';
         elsif (select count(*) from unnest(expose) e(name) where e.name = column_name) > 1 then
             raise exception 'column % is exposed twice', quote_literal(column_name) using errcode = 'duplicate_column',
                 hint = 'Name it once.';
@@ -1569,7 +1569,7 @@ begin
     perform sidecar_internal.check_options(wanted);
     perform sidecar_internal.check_index_method(wanted);
     wanted.expose := coalesce(wanted.expose, '{}');
-    perform sidecar_internal.check_exposed(wanted.relation, wanted.expose);
+    perform sidecar_internal.check_exposed(wanted.relation, sidecar_internal.without_picture(wanted));
     if wanted.companion is not null then
         perform sidecar_internal.check_companion(wanted);
     elsif companion_name is null then
@@ -2602,7 +2602,7 @@ CREATE FUNCTION sidecar_internal.exposed_columns(w sidecar_internal.watches) RET
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select array(select e.name from unnest(w.expose) with ordinality e(name, n)
+    select array(select e.name from unnest(sidecar_internal.without_picture(w)) with ordinality e(name, n)
                  where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
                                and a.attnum > 0 and not a.attisdropped) order by e.n);
 $$;
@@ -2632,6 +2632,15 @@ begin
             from unnest(columns) with ordinality c(name, n) join pg_attribute a on a.attrelid = w.relation and a.attname = c.name
             cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b cross join lateral (select sidecar_internal.found_column(w.relation, 't', c.name) as expression) f);
 end $$;
+
+CREATE FUNCTION sidecar_internal.exposes_picture(w sidecar_internal.watches) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select w.kind = 'image' and w.source[1] = any (w.expose)
+       and exists (select from pg_attribute a cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b
+                   where a.attrelid = w.relation and a.attname = w.source[1] and a.attnum > 0 and not a.attisdropped and b.type = 'bytea'::regtype);
+$$;
 
 CREATE FUNCTION sidecar_internal.failure_key(key jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
@@ -4400,6 +4409,26 @@ exception when undefined_object or feature_not_supported then
     return sqlerrm || '. ' || remedy;
 end $$;
 
+CREATE FUNCTION sidecar_internal.picture_of(relation regclass, target text, key jsonb, filter jsonb, only_failed boolean, max_bytes bigint) RETURNS TABLE(version text, bytes bigint, picture bytea)
+    LANGUAGE plpgsql STABLE ROWS 1
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    row_key constant text[] := sidecar_internal.exact_keys(w, w.relation, 't');
+begin
+    if w.kind <> 'image' or (only_failed and not exists (
+        select from sidecar_internal.failures d where d.watch_id = w.id and d.key = sidecar_internal.failure_key(sidecar_internal.canonical_key(w, picture_of.key)))) then
+        return;
+    end if;
+    return query execute format('select f.version, octet_length(f.picture)::bigint, case when octet_length(f.picture) <= $2 then f.picture end
+                                 from (select concat_ws('':'', t.tableoid, t.ctid, t.xmin) as version, (%s)::bytea as picture from %s join %s t on %s%s) f',
+        sidecar_internal.found_column(w.relation, 't', w.source[1]), sidecar_internal.typed_key(w, '$1'), w.relation,
+        sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s = r.k%1$s', ' and '),
+        sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_columns(w)))
+        using sidecar_internal.numbered_key(w, key), max_bytes;
+end $_$;
+
 CREATE FUNCTION sidecar_internal.prepare_embed_role() RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4483,6 +4512,15 @@ begin
     perform sidecar_internal.apply_settings(wanted);
     return former;
 end $$;
+
+CREATE FUNCTION sidecar_internal.present_columns(w sidecar_internal.watches) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select array(select e.name from unnest(w.expose) with ordinality e(name, n)
+                 where exists (select from pg_attribute a where a.attrelid = w.relation and a.attname = e.name
+                               and a.attnum > 0 and not a.attisdropped) order by e.n);
+$$;
 
 CREATE FUNCTION sidecar_internal.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -5960,7 +5998,7 @@ begin
     perform set_config('lock_timeout', limits.ours, true);
     if former.id is not null and former.unwatched_at is null then
         is_same := sidecar_internal.is_same_watch(former, wanted) and (former.companion is null) = (companion_name is null);
-        if not replace and not (is_same and sidecar_internal.exposed_columns(former) = wanted.expose) then
+        if not replace and not (is_same and sidecar_internal.present_columns(former) = wanted.expose) then
             raise exception '%.% is already watched, with source %, companion %, dimensions %, model %, index %, storage %, expose %', wanted.relation,
                 quote_ident(former.target), former.source, coalesce(former.companion::text, 'none'), former.dimensions,
                 coalesce(former.model, 'any'), sidecar_internal.index_argument(former), former.storage, former.expose
@@ -6212,7 +6250,7 @@ CREATE FUNCTION sidecar_internal.watch_statement(w sidecar_internal.watches) RET
                   w.dimensions, w.model, sidecar_internal.index_argument(w), case when w.storage <> 'vector' then format(', storage => %L', w.storage) else '' end,
                   coalesce(', expose => array[' || (
                       select string_agg(quote_literal(c), ', ' order by i)
-                      from unnest(sidecar_internal.exposed_columns(w)) with ordinality u(c, i)) || ']', ''));
+                      from unnest(sidecar_internal.present_columns(w)) with ordinality u(c, i)) || ']', ''));
 $$;
 
 CREATE FUNCTION sidecar_internal.watch_to_end(relation regclass, target text, drop_target boolean) RETURNS sidecar_internal.watches
@@ -6371,6 +6409,16 @@ begin
     end if;
     return w;
 end $$;
+
+CREATE FUNCTION sidecar_internal.without_picture(w sidecar_internal.watches) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when w.kind = 'image' and w.expose && w.source then array(
+        select e.name from (select u.name, u.n, row_number() over (partition by u.name order by u.n) as mention
+                            from unnest(w.expose) with ordinality u(name, n)) e
+        where e.name <> w.source[1] or e.mention > 1 order by e.n) else w.expose end;
+$$;
 
 CREATE FUNCTION sidecar_internal.word_query(config regconfig, query_text text) RETURNS tsquery
     LANGUAGE sql STABLE
@@ -6966,6 +7014,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.exposed_columns(w sidecar_internal.watch
 
 REVOKE ALL ON FUNCTION sidecar_internal.exposed_document(w sidecar_internal.watches, columns text[], config regconfig) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.exposes_picture(w sidecar_internal.watches) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.failure_key(key jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.fault_of(w sidecar_internal.watches) FROM PUBLIC;
@@ -7166,11 +7216,15 @@ REVOKE ALL ON FUNCTION sidecar_internal.pending_of(w sidecar_internal.watches) F
 
 REVOKE ALL ON FUNCTION sidecar_internal.pgvector_fault() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.picture_of(relation regclass, target text, key jsonb, filter jsonb, only_failed boolean, max_bytes bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.prepare_embed_role() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.prepare_ledger(former sidecar_internal.watches, saved sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.prepare_scan(w sidecar_internal.watches, is_strict boolean, ef_search bigint, max_scan_tuples bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.present_columns(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.primary_key_of(relation regclass, OUT columns text[], OUT types text[], OUT definitions text[]) FROM PUBLIC;
 
@@ -7361,5 +7415,7 @@ REVOKE ALL ON FUNCTION sidecar_internal.watches_of_targets(relation regclass, ta
 REVOKE ALL ON FUNCTION sidecar_internal.with_index(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.with_present_names(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.without_picture(w sidecar_internal.watches) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.word_query(config regconfig, query_text text) FROM PUBLIC;
