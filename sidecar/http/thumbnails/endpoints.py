@@ -42,7 +42,7 @@ _AT_ONCE = 2  # pictures that are read and decoded: each may have MAX_IMAGE_BYTE
 _QUERY = (
     QueryParameter("table", "The watched table, as in SQL.", required=True),
     QueryParameter("target", "The vector column, where the table has several watches."),
-    QueryParameter("key", 'The key of the row, in JSON: `7` or `{"id": 7}`.', required=True, max_chars=65_536),
+    QueryParameter("key", 'The key of the row, in JSON: `7` or `{"id": 7}`.', required=True, max_chars=5000),
     QueryParameter("size", f"Most pixels along each edge; default: {USUAL_SIDE}.", least=LEAST_SIDE, most=MOST_SIDE),
 )
 _HEADERS = {"Cache-Control": "private, no-cache", "Cross-Origin-Resource-Policy": "same-origin"}
