@@ -90,7 +90,7 @@ async def _read(
     async with search_transaction(database, watch, timeout_s) as connection:
         forced = orjson.dumps(watch.narrowed({})).decode()
         records = await connection.fetch(statement("row_vectors"), watch.relation, watch.target, list(keys), forced)
-    return {record["n"]: (record["key"], _unpack(record["vector"])) for record in records}
+    return {record["n"]: (record["key"], unpack_vector(record["vector"])) for record in records}
 
 
 async def _check_keys(read: Callable[[Sequence[str]], Awaitable[object]], keys: Mapping[str, str]) -> None:
@@ -119,8 +119,11 @@ def _require_vector(
     return RowVector(row_key, vector)
 
 
-def _unpack(packed: bytes | None) -> NDArray[np.float32] | None:
-    """Of unit length; None also for a vector without direction, which no sidecar writes."""
+def unpack_vector(packed: bytes | None) -> NDArray[np.float32] | None:
+    """(dimensions,) float32 of unit length, from pgvector's binary format.
+
+    None also for a vector without direction, which no sidecar writes.
+    """
     if packed is None:
         return None
     vector = np.frombuffer(packed, ">f4", offset=_HEAD_BYTES).astype(np.float32)
