@@ -22,6 +22,7 @@ from sidecar.http.images.loader import ImageLoader
 from sidecar.http.images.name_resolution import NameResolver
 from sidecar.http.key_ring import KeyRing
 from sidecar.http.limits import RequestLimits
+from sidecar.http.map.endpoints import MapEndpoint
 from sidecar.http.openai.endpoints import OpenaiEndpoints
 from sidecar.http.openai.infinity import InfinityEndpoints
 from sidecar.http.operation import Operation
@@ -101,6 +102,7 @@ def _database_operations(parts: EndpointParts, images: ImageLoader) -> list[Oper
         *FailuresEndpoints(parts.limits, parts.database).operations(),
         *ThumbnailEndpoints(running.get_decoders, parts.limits, reads, parts.telemetry).operations(),
         *SearchEndpoint(running.get_models, parts.limits, images, reads, parts.telemetry).operations(),
+        *MapEndpoint(reads, parts.limits).operations(),
     ]
 
 

@@ -5195,6 +5195,34 @@ CREATE FUNCTION sidecar_internal.running_builds() RETURNS jsonb
         select p.watch_id, min(format('building: %s %s%%', p.phase, p.percent)) from sidecar.index_builds p group by p.watch_id) b;
 $$;
 
+CREATE FUNCTION sidecar_internal.sample_rows(relation regclass, target text, at_most integer, filter jsonb DEFAULT '{}'::jsonb) RETURNS TABLE(key json, label text, vector bytea)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    w constant sidecar_internal.watches := sidecar_internal.get_watch(relation, target);
+    ext constant text := quote_ident(sidecar_internal.vector_schema());
+    vector_table constant regclass := coalesce(w.companion, w.relation);
+    condition constant text := sidecar_internal.filter_condition(w, filter, 't', w.key_columns || sidecar_internal.exposed_columns(w));
+    row_key constant text[] := sidecar_internal.exact_keys(w, w.relation, 't');
+    sampled constant text := format('tablesample bernoulli (%s)', least(100, case when condition = '' then 200.0 else 2000.0 end * greatest(at_most, 100)
+        / greatest((sidecar_internal.count_rows(vector_table, false)).n, 1)));
+    tables constant text := case when w.companion is null then format('%s t %s', w.relation, sampled)
+        else format('%s h %s join %s t on %s', w.companion, sampled, w.relation, sidecar_internal.for_each_key(
+             sidecar_internal.exact_keys(w, w.companion, 'h'), row_key, '%3$s = %2$s', ' and ')) end;
+    vector constant text := format('sidecar_internal.exactly(null::%s, %s.%I)', sidecar_internal.stored_type(w), case when w.companion is null then 't' else 'h' end, w.target);
+    shown constant text := (
+        select string_agg(sidecar_internal.found_column(w.relation, 't', e.name), ', ' order by e.n) from unnest(sidecar_internal.exposed_columns(w)) with ordinality e(name, n)
+        join pg_attribute a on a.attrelid = w.relation and a.attname = e.name cross join sidecar_internal.base_type(a.atttypid, a.atttypmod) b where b.type <> 'bytea'::regtype);
+begin
+    return query execute format('
+        select json_build_object(%1$s), s.label, %2$s.vector_send(s.v::%2$s.vector)
+        from (select %3$s, %4$s as label, %5$s as v from %6$s where %5$s is not null%7$s order by random() limit $1) s',
+        sidecar_internal.key_fields(w, 's'), ext, sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s as k%1$s'),
+        case when shown is null then 'null::text' else format('left(concat_ws('' · '', %s), 200)', shown) end, vector, tables, condition)
+        using at_most;
+end $_$;
+
 CREATE FUNCTION sidecar_internal.sample_rows_per_page(relation regclass) RETURNS double precision
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -7295,6 +7323,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.row_vectors(relation regclass, target te
 REVOKE ALL ON FUNCTION sidecar_internal.rows_statement(w sidecar_internal.watches, reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.running_builds() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.sample_rows(relation regclass, target text, at_most integer, filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.sample_rows_per_page(relation regclass) FROM PUBLIC;
 

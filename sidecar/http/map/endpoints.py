@@ -59,7 +59,12 @@ class MapEndpoint:
     def operations(self) -> list[Operation]:
         return [
             Operation(
-                *("GET", "/map", self.map, "A sample of a watch as points in the plane, by what their vectors have most"),
+                *(
+                    "GET",
+                    "/map",
+                    self.map,
+                    "A sample of a watch as points in the plane, by what their vectors have most",
+                ),
                 *(Scope.SEARCH, MapAnswer),
                 errors=(403, 404, 422, 503),
                 query=_QUERY,

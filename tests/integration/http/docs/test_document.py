@@ -38,6 +38,7 @@ ENDPOINTS = {
         "/thumbnail",
         "/failures/thumbnail",
         "/failures",
+        "/map",
         "/retry",
         "/pause",
         "/resume",
