@@ -14,14 +14,11 @@ from sidecar.postgres.statements import statement
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """A row whose content cannot be embedded. `key` is JSON; `stored_key`, by which rows are ordered, too.
-
-    They differ for a wide key, of which a digest is stored.
-    """
+    """A row whose content cannot be embedded. `key` is JSON; rows of one time are ordered by its digest."""
 
     watch_id: int
     key: str
-    stored_key: str
+    key_digest: str
     reason: str
     message: str
     attempts: int
@@ -40,7 +37,7 @@ class FailureReason:
 
 @dataclass(frozen=True, slots=True)
 class FailuresQuery:
-    """Failures of these watches. `after`: time, watch and stored key of the last row of the page before."""
+    """Failures of these watches. `after`: time, watch and digest of the key of the last row of the page before."""
 
     watch_ids: Sequence[int]
     reason: str | None

@@ -8,7 +8,8 @@ import orjson
 
 from sidecar.errors import InputError, StatementRejected
 from sidecar.postgres.database import Database
-from sidecar.postgres.search import SearchedWatch, is_data_exception
+from sidecar.postgres.remedies import NOT_PERMITTED
+from sidecar.postgres.search import SearchDenied, SearchedWatch, is_data_exception
 from sidecar.postgres.statements import statement
 
 
@@ -43,10 +44,13 @@ async def retry_failures(
 
 
 async def _run(database: Database, name: str, watches: Sequence[SearchedWatch], *arguments: object) -> int:
-    """All of it or nothing. An error of a missing right has the grant as its hint."""
+    """All of it or nothing. Raises SearchDenied if our role lacks a right."""
     meant = [watch.relation for watch in watches], [watch.target for watch in watches]
     try:
         async with database.connection() as connection:
             return int(await connection.fetchval(statement(name), *meant, *arguments))
     except StatementRejected as error:
-        raise database.with_hint(error) from error
+        if error.sqlstate != NOT_PERMITTED:
+            raise
+        message = f"The sidecar's role may not do that: {error.message}. `sidecar doctor` says what is missing."
+        raise SearchDenied(message) from error

@@ -21,7 +21,7 @@ MAX_SHARE = 0.1  # of the time that one connection may spend reading
 
 
 class WatchReader:
-    """Reads when `refresh` is called, in the task of `run`. Without scrapes the database is not queried.
+    """Reads when `refresh` is called, in the task of `run`. Until then the database is not queried.
 
     `latest` is the last reading; None before the first one, and while the database cannot be read for the reason in
     `trouble`.

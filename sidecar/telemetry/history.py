@@ -21,7 +21,7 @@ from sidecar.telemetry.rolling_window import DurationCounts, bucket_of, count_du
 
 INTERVAL_S = 5.0
 MAX_SAMPLES = 720  # an hour
-MAX_WATCHES = 100  # of a sample: 9 kB as JSON, 6.5 MB in an hour
+MAX_WATCHES = 50  # of a sample: 7 kB as JSON, 5 MB in an hour
 
 Clock: TypeAlias = Callable[[], float]
 

@@ -15,7 +15,7 @@ _MAX_INTEGER = 2**31 - 1
 
 
 def cursor_after(row: FailedRow) -> str:
-    place = [row.at.isoformat(), row.watch_id, row.stored_key]
+    place = [row.at.isoformat(), row.watch_id, row.key_digest]
     return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
 
 
@@ -24,9 +24,9 @@ def read_cursor(text: str | None) -> tuple[datetime, int, str] | None:
     if text is None:
         return None
     try:
-        at, watch_id, stored_key = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        place = datetime.fromisoformat(at), int(watch_id), str(stored_key)
-        if place[0].tzinfo is not None and 0 <= place[1] <= _MAX_INTEGER:
+        at, watch_id, digest = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        place = datetime.fromisoformat(at), int(watch_id), str(digest)
+        if place[0].tzinfo is not None and 0 <= place[1] <= _MAX_INTEGER and "\0" not in digest:
             return place
     except (binascii.Error, ValueError, TypeError, OverflowError):
         pass
