@@ -10,6 +10,7 @@ from typing import Literal
 from sidecar.concurrency import in_daemon_thread
 from sidecar.config import Settings
 from sidecar.http.cohere.endpoints import CohereEndpoints
+from sidecar.http.console.endpoints import ConsolePage
 from sidecar.http.doctor.endpoints import DoctorAnswer, DoctorEndpoint, Examine
 from sidecar.http.embed.contents import ContentEmbedder
 from sidecar.http.embed.endpoints import EmbeddingEndpoints
@@ -64,10 +65,16 @@ class EndpointParts:
 def make_operations(parts: EndpointParts) -> list[Operation]:
     """The operations of all endpoints but those of the documentation."""
     images = _image_loader(parts.settings)
-    return [*_model_operations(parts, images), *_operator_operations(parts), *_database_operations(parts, images)]
+    console = ConsolePage() if parts.settings.serves_console else None
+    return [
+        *_model_operations(parts, images, console),
+        *_operator_operations(parts),
+        *_database_operations(parts, images),
+        *(console.operations() if console else ()),
+    ]
 
 
-def _model_operations(parts: EndpointParts, images: ImageLoader) -> list[Operation]:
+def _model_operations(parts: EndpointParts, images: ImageLoader, console: ConsolePage | None) -> list[Operation]:
     """Vectors and scores of what the caller sends."""
     settings, get_models, limits = parts.settings, parts.running.get_models, parts.limits
     embedder = ContentEmbedder(get_models, limits, images)
@@ -78,7 +85,7 @@ def _model_operations(parts: EndpointParts, images: ImageLoader) -> list[Operati
         *openai.operations(),
         *InfinityEndpoints(get_models, openai).operations(),
         *CohereEndpoints(embedder, aliases).operations(),
-        *TeiEndpoints(embedder, parts.readiness).operations(),
+        *TeiEndpoints(embedder, parts.readiness, console and console.page).operations(),
         *RerankEndpoints(get_models, limits, images, settings.aliases_of(settings.rerank_model_id)).operations(),
     ]
 

@@ -280,6 +280,8 @@ class Settings(BaseSettings):
         default=None, json_schema_extra={"allowed": "a key of 16 or more characters, without its scopes"}
     )
     """The key that `sidecar search` and `sidecar mcp` send to the service."""
+    console: bool | None = None
+    """Serve the console, a page for people, at `/`. Unset: yes, unless `ALLOW_ANONYMOUS` serves it without keys."""
     cors_allow_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), json_schema_extra={"allowed": "origins such as https://app.example.com, separated by commas, or *"}
     )
@@ -494,6 +496,13 @@ class Settings(BaseSettings):
         meant = {"", _without_hub_prefix(model_id)}
         pairs = [alias.partition("=") for alias in self.model_aliases]
         return tuple(name for name, _, model in pairs if _without_hub_prefix(model) in meant)
+
+    @property
+    def serves_console(self) -> bool:
+        """Whether the console is at `/`: by default where only this machine is served, or where there are keys."""
+        if self.console is not None:
+            return self.console
+        return not self.allow_anonymous or bool(self.api_keys or self.api_keys_file)
 
     @property
     def max_picture_views(self) -> int:

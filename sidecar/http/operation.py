@@ -32,6 +32,7 @@ class MediaType(StrEnum):
     HTML = "text/html"
     JAVASCRIPT = "text/javascript"
     CSS = "text/css"
+    SVG = "image/svg+xml"
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,10 +149,11 @@ def test_the_three_printed_commands_work_as_printed(demo: Demo, tmp_path: Path) 
     assert alike.stderr == ""
 
 
-def test_the_address_for_a_browser_shows_the_documentation(demo: Demo) -> None:
+def test_the_address_for_a_browser_shows_the_console(demo: Demo) -> None:
     address = demo.output.partition("In a browser: ")[2].splitlines()[0]
     answer = httpx.get(address, headers={"Accept": "text/html"}, follow_redirects=True, timeout=30)
-    assert (answer.status_code, answer.url.path) == (200, "/docs")
+    assert (answer.status_code, answer.url.path) == (200, "/")
+    assert '<div id="console">' in answer.text
 
 
 def test_the_readmes_table_of_your_own_is_searched_as_written(demo: Demo, tmp_path: Path) -> None:

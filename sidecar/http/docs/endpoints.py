@@ -14,7 +14,7 @@ from sidecar.http.limits import RequestLimits
 from sidecar.http.middleware.paths import root_path_of
 from sidecar.http.operation import Endpoint, MediaType, Operation
 
-_ASSETS = {MediaType.JAVASCRIPT, MediaType.CSS}
+_ASSETS = {MediaType.JAVASCRIPT, MediaType.CSS}  # parts of a page, which are not documented
 _PAGE = files("sidecar.http.docs") / "page"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -24,11 +24,12 @@ _HEADERS = {
 
 
 class DocumentEndpoints:
-    """Documents the operations `others` and its own, except for the page's script and style."""
+    """Documents the operations `others` and its own, except for the scripts and styles of pages."""
 
     def __init__(self, others: Sequence[Operation], limits: RequestLimits) -> None:
-        documented = [operation for operation in self.operations() if operation.response_media not in _ASSETS]
-        self._document = make_openapi_document([*others, *documented], limits)
+        operations = [*others, *self.operations()]
+        documented = [operation for operation in operations if operation.response_media not in _ASSETS]
+        self._document = make_openapi_document(documented, limits)
 
     def operations(self) -> list[Operation]:
         return [

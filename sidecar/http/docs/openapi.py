@@ -144,7 +144,10 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     answered = {
         "description": "Success.",
         "headers": _REQUEST_ID | headers,
-        "content": {media.value: {"schema": schema} for media in (operation.response_media, *operation.other_media)},
+        "content": {
+            media.value: {"schema": {"type": "string"} if media is MediaType.HTML else schema}
+            for media in (operation.response_media, *operation.other_media)
+        },
     }
     errors = {
         str(status): {"$ref": f"#/components/responses/{_error_name(operation.error, status)}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -23,7 +24,7 @@ from sidecar.http.headers import prefers_html
 from sidecar.http.json_response import JsonResponse, LargeJsonResponse, serialize_list
 from sidecar.http.middleware.paths import root_path_of
 from sidecar.http.models import ModelInfo, Models
-from sidecar.http.operation import Endpoint, Operation, Scope
+from sidecar.http.operation import Endpoint, MediaType, Operation, Scope
 from sidecar.http.tei.bodies import (
     EmbedAnswer,
     EmbedBody,
@@ -43,16 +44,20 @@ _HEALTH_PATHS = {
     "/health": "Health check as in infinity, vLLM and others: whether queries can be embedded",
     "/ping": "Health check for SageMaker",
 }
-_ROOT = "Health check for Hugging Face's endpoints; browsers are redirected to /docs"
+_ROOT = "Health check for Hugging Face's endpoints"
 _DOCS = "docs"  # below the root, wherever a proxy puts it
 
 
 class TeiEndpoints:
-    """The endpoints of text-embeddings-inference. A bad input fails its whole batch, and is named: `inputs[2]`."""
+    """The endpoints of text-embeddings-inference. A bad input fails its whole batch, and is named: `inputs[2]`.
 
-    def __init__(self, embedder: ContentEmbedder, readiness: Readiness) -> None:
+    `page` is what a browser gets at `/`; without one it is redirected to `/docs`.
+    """
+
+    def __init__(self, embedder: ContentEmbedder, readiness: Readiness, page: Endpoint | None = None) -> None:
         self._embedder = embedder
         self._readiness = readiness
+        self._page = page
 
     def operations(self) -> list[Operation]:
         embed = "Embed texts (text-embeddings-inference's API)"
@@ -63,8 +68,15 @@ class TeiEndpoints:
             _embedding_operation("/similarity", self.similarity, similarity, (SimilarityBody, SimilarityAnswer)),
             Operation(*("GET", "/info", self.info, info, Scope.EMBED, InfoAnswer), errors=(503, 504), error=TeiError),
             *(_health_operation(path, self.health, summary) for path, summary in _HEALTH_PATHS.items()),
-            _health_operation("/", self.root, _ROOT, "To `/docs`, for a client whose `Accept` names text/html."),
+            self._root_operation(),
         ]
+
+    def _root_operation(self) -> Operation:
+        if self._page is None:
+            redirect = "To `/docs`, for a client whose `Accept` names text/html."
+            return _health_operation("/", self.root, f"{_ROOT}; browsers are redirected to /docs", redirect)
+        operation = _health_operation("/", self.root, f"{_ROOT}; browsers are shown the console")
+        return replace(operation, other_media=(MediaType.HTML,))
 
     async def embed(self, request: Request) -> Response:
         models = models_with_capacity(self._embedder.get_models)
@@ -113,12 +125,16 @@ class TeiEndpoints:
         return JsonResponse(UnixTime(unix=time.time()))
 
     async def root(self, request: Request) -> Response:
-        """A redirect to the page for a browser, ready or not; health for others. Raises NotReady, a 503."""
+        """The console or a redirect for a browser, ready or not; health for others. Raises NotReady, a 503."""
         varies = {"Vary": "Accept"}
         if not prefers_html(request.scope):
             answer = await self.health(request)
             answer.headers.update(varies)
             return answer
+        if self._page is not None:
+            page = await self._page(request)
+            page.headers.update(varies)
+            return page
         root_path = root_path_of(request.scope)
         return RedirectResponse(f"{root_path}/{_DOCS}" if root_path else _DOCS, 307, varies)
 

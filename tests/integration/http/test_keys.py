@@ -62,7 +62,7 @@ async def test_operations_with_a_scope_require_a_key_with_it_and_others_none(cli
             assert method == "GET"
             open_paths.add(path)
     probes = {"/healthz", "/livez", "/readyz", "/health", "/ping", "/"}
-    assert open_paths == probes | {"/openapi.json", "/docs", "/docs/page.js", "/docs/page.css"}
+    assert open_paths == probes | {"/openapi.json", "/docs", "/docs/page.js", "/docs/page.css", "/console/{file:path}"}
     assert ("/", "POST") in served
 
 

@@ -1,4 +1,4 @@
-"""`GET /`: a browser is shown the documentation, a client of an API whether the service is ready."""
+"""`GET /` without the console: a browser is shown the documentation, others whether the service is ready."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,imag
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_browser_at_the_root_is_shown_the_documentation(method: str) -> None:
     async with (
-        live_server(HashEncoder()) as port,
+        live_server(HashEncoder(), console=False) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=BROWSER) as browser,
     ):
         redirect = await browser.request(method, "/")
@@ -47,7 +47,7 @@ async def test_a_client_that_does_not_ask_for_html_is_told_whether_the_service_i
 
 @pytest.mark.parametrize("path", ["/api/vectors", "/api/vectors/", "/"])
 async def test_the_redirect_begins_with_the_root_path(serving: Serving, path: str) -> None:
-    async with serving(root_path="/api/vectors") as client:
+    async with serving(root_path="/api/vectors", console=False) as client:
         redirect = await client.get(path, headers=BROWSER)
         assert (redirect.status_code, redirect.headers["location"]) == (307, "/api/vectors/docs")
 
@@ -61,7 +61,7 @@ async def test_the_redirect_needs_neither_a_key_nor_a_loaded_model(serving: Serv
 
     keys = SecretStr("a-key-of-sixteen-characters")
     try:
-        async with serving(load, await_ready=False, api_keys=keys) as client:
+        async with serving(load, await_ready=False, api_keys=keys, console=False) as client:
             assert (await client.get("/")).status_code == 503
             assert (await client.get("/", headers=BROWSER)).status_code == 307
             may_load.set()
@@ -70,7 +70,8 @@ async def test_the_redirect_needs_neither_a_key_nor_a_loaded_model(serving: Serv
         may_load.set()
 
 
-async def test_the_document_has_both_answers_of_the_root(client: httpx.AsyncClient) -> None:
-    responses = (await client.get("/openapi.json")).json()["paths"]["/"]["get"]["responses"]
+async def test_the_document_has_both_answers_of_the_root(serving: Serving) -> None:
+    async with serving(console=False) as client:
+        responses = (await client.get("/openapi.json")).json()["paths"]["/"]["get"]["responses"]
     assert {"200", "307", "503"} <= set(responses)
     assert set(responses["307"]["headers"]) == {"X-Request-ID", "Location"}

@@ -1,0 +1,50 @@
+// Numbers, times and keys as people read them.
+
+const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const UNITS = [
+  [86_400, "d"],
+  [3600, "h"],
+  [60, "min"],
+];
+
+export function count(number) {
+  return number === null || number === undefined ? "–" : WHOLE.format(number);
+}
+
+export function shortCount(number) {
+  return number < 10_000 ? WHOLE.format(number) : SHORT.format(number);
+}
+
+export function plural(number, noun) {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+// Seconds as 12 ms, 3.4 s, 5 min or 2 h.
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  const [size, unit] = UNITS.find(([each]) => seconds >= each);
+  return `${Math.round(seconds / size)} ${unit}`;
+}
+
+export function milliseconds(number) {
+  return number < 10 ? `${number.toFixed(1)} ms` : `${Math.round(number)} ms`;
+}
+
+export function percent(share, digits = 0) {
+  return `${(share * 100).toFixed(digits)} %`;
+}
+
+// The key of a row in one line: id 7, or tenant 3 · id 7.
+export function keyText(key) {
+  return Object.entries(key)
+    .map(([name, value]) => `${name} ${valueText(value)}`)
+    .join(" · ");
+}
+
+export function valueText(value) {
+  if (value === null || value === undefined) return "NULL";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}

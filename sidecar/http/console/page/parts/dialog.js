@@ -1,0 +1,24 @@
+// A modal dialog: the browser's own, which keeps the focus and closes on Escape.
+
+import { html, useEffect, useId, useRef } from "../html.js";
+import { Icon } from "./icons.js";
+
+export function Dialog({ title, onClose, children, wide = false }) {
+  const element = useRef(null);
+  const titleId = useId();
+  useEffect(() => {
+    const before = document.activeElement;
+    element.current.showModal();
+    return () => before?.focus?.();
+  }, []);
+  const onClick = (event) => event.target === element.current && onClose(); // outside of it, on the backdrop
+  return html`<dialog ref=${element} class=${wide ? "dialog wide" : "dialog"} aria-labelledby=${titleId} onClose=${onClose} onClick=${onClick}>
+    <div class="dialog-body">
+      <header>
+        <h2 id=${titleId}>${title}</h2>
+        <button class="button quiet square" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>
+      </header>
+      ${children}
+    </div>
+  </dialog>`;
+}

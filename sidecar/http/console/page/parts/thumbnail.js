@@ -1,0 +1,45 @@
+// The picture of a row, fetched with the key once it comes into view.
+
+import { html, useEffect, useRef, useState } from "../html.js";
+import { ask } from "../service.js";
+import { Icon } from "./icons.js";
+
+export function Thumbnail({ watch, rowKey, size = 192, label }) {
+  const element = useRef(null);
+  const [source, setSource] = useState(null);
+  const [missing, setMissing] = useState(null);
+  const wanted = JSON.stringify([watch.table, watch.target, rowKey, size]);
+  useEffect(() => {
+    setSource(null);
+    setMissing(null);
+    let address = null;
+    const aborting = new AbortController();
+    const load = async () => {
+      try {
+        const query = { table: watch.table, target: watch.target, key: JSON.stringify(rowKey), size };
+        const answer = await ask("thumbnail", { query, signal: aborting.signal });
+        const picture = await answer.blob();
+        if (aborting.signal.aborted) return;
+        address = URL.createObjectURL(picture);
+        setSource(address);
+      } catch (error) {
+        if (!aborting.signal.aborted) setMissing(error.message);
+      }
+    };
+    const observer = new IntersectionObserver((entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      observer.disconnect();
+      load();
+    }, { rootMargin: "300px" });
+    observer.observe(element.current);
+    return () => {
+      observer.disconnect();
+      aborting.abort();
+      if (address !== null) URL.revokeObjectURL(address);
+    };
+  }, [wanted]);
+  return html`<div class=${source ? "thumbnail" : "thumbnail waiting"} ref=${element} title=${missing}>
+    ${source && html`<img src=${source} alt=${label} />`}
+    ${missing && html`<span class="missing"><${Icon} name="picture" /><span class="offscreen">No picture: ${missing}</span></span>`}
+  </div>`;
+}

@@ -1,0 +1,56 @@
+// A picture to search by: dropped on the page, pasted into it, or chosen.
+
+import { useCallback, useEffect, useState } from "../html.js";
+
+const DEFAULT_NAME = "picture";
+
+function asDataUri(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
+
+function pictureIn(transfer) {
+  return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
+}
+
+export function useDroppedPicture(onPicture) {
+  const [isOver, setOver] = useState(false);
+  const [problem, setProblem] = useState(null);
+  const read = useCallback(async (file) => {
+    if (!file?.type.startsWith("image/")) {
+      setProblem("That is no picture: a PNG, JPEG or WebP is searched by.");
+      return;
+    }
+    setProblem(null);
+    onPicture({ name: file.name || DEFAULT_NAME, address: await asDataUri(file) });
+  }, []);
+  useEffect(() => {
+    const onPaste = (event) => {
+      const file = pictureIn(event.clipboardData);
+      if (file) read(file);
+    };
+    const onDragOver = (event) => {
+      if (![...event.dataTransfer.types].includes("Files")) return;
+      event.preventDefault();
+      setOver(true);
+    };
+    const onDragLeave = (event) => {
+      if (event.relatedTarget === null) setOver(false);
+    };
+    const onDrop = (event) => {
+      event.preventDefault();
+      setOver(false);
+      read(pictureIn(event.dataTransfer) ?? event.dataTransfer.files[0]);
+    };
+    const listeners = { paste: onPaste, dragover: onDragOver, dragleave: onDragLeave, drop: onDrop };
+    for (const [name, listener] of Object.entries(listeners)) addEventListener(name, listener);
+    return () => {
+      for (const [name, listener] of Object.entries(listeners)) removeEventListener(name, listener);
+    };
+  }, []);
+  return { isOver, problem, read };
+}

@@ -1,0 +1,80 @@
+// A search as the page's address has it, and the body of the request that it becomes.
+
+import { namingColumn, shownColumns, wordColumns } from "./columns.js";
+import { filterOf, readConditions } from "./filters.js";
+
+export const PAGE_ROWS = 24;
+export const VARIETY = 0.5; // of 0 to 1: halfway between the nearest rows and the most different ones
+
+export function nameOf(watch) {
+  return `${watch.table}.${watch.target}`;
+}
+
+// `picture` is {name, address}, a data URI; it is too large for an address, and stays in memory.
+export function readSearch(fields, picture) {
+  return {
+    text: fields.text ?? "",
+    like: readKey(fields.like),
+    conditions: readConditions(fields.filter ?? "[]"),
+    hybrid: fields.hybrid === "1",
+    rerank: fields.rerank === "1",
+    varied: fields.varied === "1",
+    picture,
+  };
+}
+
+function readKey(written) {
+  try {
+    const key = JSON.parse(written);
+    return typeof key === "object" ? key : null;
+  } catch {
+    return null;
+  }
+}
+
+export function isEmpty(search) {
+  return search.text.trim() === "" && search.like === null && search.picture === null;
+}
+
+export function takesWords(watch, search) {
+  return search.text.trim() !== "" && wordColumns(watch).length > 0;
+}
+
+export function takesReranking(watch, search) {
+  return search.text.trim() !== "" && namingColumn(watch) !== undefined;
+}
+
+// The body of POST /search; `page` is {after} or {offset} for what follows the first rows.
+export function bodyOf(watch, search, page = {}) {
+  const text = search.text.trim();
+  const body = { table: watch.table, target: watch.target, ...queryOf(search, text), k: PAGE_ROWS };
+  const columns = shownColumns(watch);
+  if (columns.length < watch.columns.length) body.columns = columns;
+  const filter = filterOf(watch, search.conditions);
+  if (Object.keys(filter).length > 0) body.filter = filter;
+  const ownText = body.text === undefined ? { text } : {};
+  if (search.hybrid && takesWords(watch, search)) body.hybrid = { columns: wordColumns(watch), ...ownText };
+  if (search.rerank && takesReranking(watch, search)) body.rerank = { column: rerankColumn(watch), ...ownText };
+  if (search.varied) body.diversity = VARIETY;
+  return { ...body, ...page };
+}
+
+function queryOf(search, text) {
+  const parts = [];
+  if (search.like !== null) parts.push({ key: search.like });
+  if (search.picture !== null) parts.push({ image: search.picture.address });
+  if (text !== "") parts.push({ text });
+  return parts.length === 1 && search.like === null ? parts[0] : { query: parts };
+}
+
+function rerankColumn(watch) {
+  const [source] = watch.source;
+  return watch.kind === "text" && watch.columns.some((column) => column.name === source) ? source : namingColumn(watch);
+}
+
+// Where the rows after the `shown` ones begin; null if there are none.
+export function nextPage(body, answer, shown) {
+  if (answer.next !== null) return { after: answer.next };
+  const isReordered = body.hybrid || body.rerank || body.diversity;
+  return isReordered && answer.results.length === body.k ? { offset: shown } : null;
+}

@@ -1,0 +1,165 @@
+// The search: by words, by a picture, by a row, in one of the watches.
+
+import { goTo } from "../address.js";
+import { html, useEffect, useRef, useState } from "../html.js";
+import { plural } from "../formats.js";
+import { CodeBlock } from "../parts/code.js";
+import { Busy, Empty, Problem, Warning } from "../parts/notices.js";
+import { postJson } from "../service.js";
+import { SearchBar, Switches } from "./form.js";
+import { useDroppedPicture } from "./pictures.js";
+import { bodyOf, isEmpty, nameOf, nextPage, readSearch } from "./query.js";
+import { Results } from "./results.js";
+import { Stages } from "./stages.js";
+import { curlOf, sqlOf } from "./statements.js";
+
+// What the demo's model knows: the first words of somebody who has just typed `make run`.
+const EXAMPLES = { "public.emoji": ["sad cat", "birthday party", "fast food", "stormy weather", "being in love"] };
+
+export function SearchScreen({ fields, list }) {
+  if (list.error) return html`<${Problem} error=${list.error} retry=${list.reload} />`;
+  if (list.watches === null) return html`<${Busy} label="Looking for watches" />`;
+  const searchable = list.watches.filter((watch) => watch.searchable !== false);
+  if (searchable.length === 0) return html`<${NoWatches} reload=${list.reload} />`;
+  return html`<${Search} fields=${fields} watches=${searchable} />`;
+}
+
+function NoWatches({ reload }) {
+  return html`<${Empty} title="Nothing is watched yet">
+    <p>Name a table with a text or a picture, and its rows are embedded; from then on they are found here.</p>
+    <${CodeBlock} title="SQL" text="select sidecar.watch('public.products', source => 'title', expose => array['title', 'price']);" />
+    <p><button class="button" onClick=${reload}>Look again</button></p>
+  <//>`;
+}
+
+// Pictures first: they show at a glance what the model makes of words.
+function chosenWatch(watches, name) {
+  return watches.find((watch) => nameOf(watch) === name) ?? watches.find((watch) => watch.kind === "image") ?? watches[0];
+}
+
+function Search({ fields, watches }) {
+  const watch = chosenWatch(watches, fields.watch);
+  const [picture, setPicture] = useState(null);
+  const search = readSearch(fields, picture);
+  const { found, error, isBusy, more, retry } = useFound(watch, search);
+  const change = (changed) => goTo("search", writtenFields({ ...search, ...changed }, nameOf(watch)));
+  const dropped = useDroppedPicture(setPicture);
+  const choosePicture = (file) => (file === null ? setPicture(null) : dropped.read(file));
+  const onLike = (key) => {
+    setPicture(null);
+    change({ like: key, text: "" });
+    scrollTo({ top: 0 });
+  };
+  const isFresh = isEmpty(search);
+  return html`
+    <div class=${isFresh ? "search fresh" : "search"}>
+      ${isFresh ? html`<h1>Find rows by what they mean</h1>` : html`<h1 class="offscreen">Search</h1>`}
+      <${SearchBar}
+        watches=${watches}
+        watch=${watch}
+        search=${search}
+        onWatch=${(name) => goTo("search", writtenFields({ ...search, like: null, conditions: [] }, name))}
+        onChange=${change}
+        onPicture=${choosePicture}
+      />
+      <${Switches} watch=${watch} search=${search} onChange=${change} />
+      ${dropped.problem && html`<${Warning}>${dropped.problem}<//>`}
+      ${isFresh && html`<${Invitation} watch=${watch} onTry=${(text) => change({ text })} />`}
+    </div>
+    ${dropped.isOver && html`<div class="drop-here" aria-hidden="true"><span>Drop the picture to search by it</span></div>`}
+    ${error && html`<${Problem} error=${error} retry=${retry} />`}
+    ${isBusy && !found && html`<${Busy} label="Searching" />`}
+    ${found && html`<${Found} watch=${watch} search=${search} found=${found} isBusy=${isBusy} more=${more} onLike=${onLike} />`}
+  `;
+}
+
+function Invitation({ watch, onTry }) {
+  const examples = EXAMPLES[watch.table] ?? [];
+  return html`<div class="invitation">
+    ${examples.length > 0 &&
+    html`<p class="chips">
+      <span class="muted">Try</span>
+      ${examples.map((text) => html`<button key=${text} class="chip" onClick=${() => onTry(text)}>${text}</button>`)}
+    </p>`}
+    <p class="muted">
+      ${watch.kind === "image" ? "Words find pictures, " : "Words find texts that mean the same, "}
+      and so does a picture: choose one, drop it here, or paste it.
+    </p>
+  </div>`;
+}
+
+function Found({ watch, search, found, isBusy, more, onLike }) {
+  const { answer, rows, body, next } = found;
+  const warnings = answer.warnings.filter((warning) => !warning.startsWith("match_probability")); // not shown, then
+  const statement = sqlOf(watch, body);
+  return html`
+    <section class=${isBusy ? "found fading" : "found"} aria-label="Results" aria-busy=${isBusy}>
+      <div class="summary">
+        <p role="status">${rows.length === 0 ? "Nothing found" : plural(rows.length, "row")} in ${Math.round(answer.took_ms)} ms${answer.truncated ? "; the text was longer than the model reads" : ""}</p>
+        <${Stages} answer=${answer} />
+      </div>
+      ${warnings.map((warning) => html`<${Warning} key=${warning}>${warning}<//>`)}
+      ${rows.length === 0 && html`<${Empty} title="No row matches"><p>Other words, or fewer filters, may find some.</p><//>`}
+      <${Results} watch=${watch} search=${search} answer=${answer} rows=${rows} onLike=${onLike} />
+      ${next && html`<p class="more"><button class="button" disabled=${isBusy} onClick=${more}>Show more</button></p>`}
+      <details class="statements">
+        <summary>This search in SQL and curl</summary>
+        <div class="stack">
+          ${statement.sql ? html`<${CodeBlock} title="SQL" text=${statement.sql} note=${statement.note} />` : html`<p class="note">${statement.note}</p>`}
+          <${CodeBlock} title="curl" text=${curlOf(body, search.picture)} />
+        </div>
+      </details>
+    </section>
+  `;
+}
+
+function writtenFields(search, watch) {
+  return {
+    watch,
+    text: search.text,
+    like: search.like && JSON.stringify(search.like),
+    filter: search.conditions.length > 0 ? JSON.stringify(search.conditions) : null,
+    hybrid: search.hybrid ? "1" : null,
+    rerank: search.rerank ? "1" : null,
+    varied: search.varied ? "1" : null,
+  };
+}
+
+// Runs the search whenever its request changes; the newest request wins.
+function useFound(watch, search) {
+  const [state, setState] = useState({ found: null, error: null, isBusy: false });
+  const running = useRef(null);
+  const body = isEmpty(search) ? null : bodyOf(watch, search);
+  const asked = JSON.stringify(body);
+
+  const run = async (page, before) => {
+    running.current?.abort();
+    const aborting = (running.current = new AbortController());
+    setState((now) => ({ ...now, error: null, isBusy: true }));
+    try {
+      const request = { ...body, ...page };
+      const answer = await postJson("search", request, aborting.signal);
+      if (aborting.signal.aborted) return;
+      const rows = withoutRepeats([...before, ...answer.results]);
+      setState({ found: { answer, rows, body, next: nextPage(body, answer, rows.length) }, error: null, isBusy: false });
+    } catch (error) {
+      if (!aborting.signal.aborted) setState((now) => ({ found: before.length > 0 ? now.found : null, error, isBusy: false }));
+    }
+  };
+
+  useEffect(() => {
+    if (body === null) {
+      running.current?.abort();
+      setState({ found: null, error: null, isBusy: false });
+    } else {
+      run({}, []);
+    }
+  }, [asked]);
+  useEffect(() => () => running.current?.abort(), []);
+  return { ...state, retry: () => run({}, []), more: () => run(state.found.next, state.found.rows) };
+}
+
+// With reordered results a row may come again on the next page, if the table has changed in between.
+function withoutRepeats(rows) {
+  return [...new Map(rows.map((row) => [JSON.stringify(row.key), row])).values()];
+}

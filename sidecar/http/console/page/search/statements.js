@@ -1,0 +1,64 @@
+// One search as a command for a shell and as a statement for psql, quoted so that they can be pasted.
+
+import { addressOf, hasKey } from "../service.js";
+
+function shellQuoted(text) {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function sqlQuoted(text) {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+function identifier(name) {
+  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
+}
+
+// The picture is read from its file: a command line holds no more than 128 KB.
+export function curlOf(body, picture) {
+  const key = hasKey() ? ` -H "Authorization: Bearer $SIDECAR_API_KEY"` : "";
+  const command = `curl -sS ${shellQuoted(addressOf("search"))} -H 'Content-Type: application/json'${key} -d`;
+  const json = JSON.stringify(body);
+  if (picture === null) return `${command} ${shellQuoted(json)}`;
+  const [head, base64] = picture.address.split(",");
+  const [before, after] = json.split(base64);
+  return (
+    `{ printf %s ${shellQuoted(before)}; base64 < ${shellQuoted(picture.name)} | tr -d '\\n'; printf %s ${shellQuoted(after)}; } |\n` +
+    `  ${command} @-`
+  );
+}
+
+// The statement, and what it does not do.
+export function sqlOf(watch, body) {
+  const [vector, excluded, needs] = vectorOf(watch, body);
+  if (vector === null) return { sql: null, note: needs };
+  const options = [`target => ${sqlQuoted(watch.target)}`, `k => ${body.k + excluded.length}`];
+  if (body.filter) options.push(`filter => ${sqlQuoted(JSON.stringify(body.filter))}`);
+  if (body.columns) options.push(`columns => ${body.columns.length ? `array[${body.columns.map(sqlQuoted).join(", ")}]` : "array[]::text[]"}`);
+  const without = excluded.map((key) => `\nwhere key::jsonb <> ${sqlQuoted(JSON.stringify(key))}::jsonb limit ${body.k}`).join("");
+  const sql =
+    `select key, distance, shown\nfrom sidecar.search_page(\n    ${sqlQuoted(watch.table)},\n    ${vector},\n` +
+    `    ${options.join(", ")})${without};`;
+  const left = [body.hybrid && "matches no words", body.rerank && "does not rerank", body.diversity && "does not vary"].filter(Boolean);
+  const notes = [
+    needs,
+    "sidecar.embed() needs sidecar.enable_embed() once.",
+    left.length > 0 && `The statement finds the nearest rows; it ${left.join(", ")}: that is done by the service.`,
+  ];
+  return { sql, note: notes.filter(Boolean).join(" ") };
+}
+
+function vectorOf(watch, body) {
+  const model = sqlQuoted(`${watch.table}.${identifier(watch.target)}`);
+  const parts = body.query ?? [body];
+  const keys = parts.filter((part) => part.key).map((part) => part.key);
+  if (keys.length > 0 && watch.companion) return [null, [], "The vectors are in a companion table: in SQL, join it by the key."];
+  const vectors = parts.map((part) => {
+    if (part.text) return `sidecar.embed(${sqlQuoted(part.text)}, ${model})`;
+    if (part.image) return `sidecar.embed($1::bytea, ${model})`;
+    const conditions = Object.entries(part.key).map(([name, value]) => `${identifier(name)} = ${sqlQuoted(String(value))}`);
+    return `(select ${identifier(watch.target)}::vector from ${watch.table} where ${conditions.join(" and ")})`;
+  });
+  const sum = vectors.length === 1 ? vectors[0] : `(${vectors.join(" + ")})`;
+  return [`${sum}::real[]`, keys, parts.some((part) => part.image) ? "$1 is the picture: bytes, which your driver passes." : null];
+}

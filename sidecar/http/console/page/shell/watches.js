@@ -1,0 +1,19 @@
+// The watches that may be searched, as the service lists them.
+
+import { useCallback, useEffect, useState } from "../html.js";
+import { getJson } from "../service.js";
+
+// `watches` is null until they are known; `error` says why they are not.
+export function useWatches() {
+  const [state, setState] = useState({ watches: null, error: null });
+  const load = useCallback(async () => {
+    try {
+      const { watches } = await getJson("watches");
+      setState({ watches, error: null });
+    } catch (error) {
+      setState({ watches: null, error });
+    }
+  }, []);
+  useEffect(() => void load(), []);
+  return { ...state, reload: load };
+}
