@@ -42,8 +42,6 @@ function operatorsOf(column) {
       return ["contains", "equal", ...NULLS];
     case "text":
       return ["equal", "unequal", "prefix", "less", "more", ...NULLS];
-    case "other":
-      return ["equal", "unequal", "less", "more", ...NULLS];
     default:
       return [...HAS_ORDER, ...NULLS];
   }

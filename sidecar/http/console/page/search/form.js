@@ -5,7 +5,7 @@ import { keyText } from "../formats.js";
 import { Icon } from "../parts/icons.js";
 import { Thumbnail } from "../parts/thumbnail.js";
 import { Conditions, firstCondition } from "./filters.js";
-import { nameOf, takesReranking, takesWords } from "./query.js";
+import { takesReranking, takesWords } from "./query.js";
 
 export function SearchBar({ watches, watch, search, onWatch, onChange, onPicture }) {
   const [typed, setTyped] = useState(search.text);
@@ -18,8 +18,8 @@ export function SearchBar({ watches, watch, search, onWatch, onChange, onPicture
   return html`<form class="search-bar" role="search" onSubmit=${submit}>
     <label class="watch-choice">
       <span class="offscreen">Search in</span>
-      <select value=${nameOf(watch)} onChange=${(event) => onWatch(event.target.value)}>
-        ${watches.map((each) => html`<option key=${nameOf(each)} value=${nameOf(each)}>${nameOf(each).replace(/^public\./, "")}</option>`)}
+      <select value=${watch.watch} onChange=${(event) => onWatch(event.target.value)}>
+        ${watches.map((each) => html`<option key=${each.watch} value=${each.watch} disabled=${!each.searchable} title=${each.problem}>${each.watch.replace(/^public\./, "")}</option>`)}
       </select>
     </label>
     <div class="query">

@@ -6,10 +6,6 @@ import { filterOf, readConditions } from "./filters.js";
 export const PAGE_ROWS = 24;
 export const VARIETY = 0.5; // of 0 to 1: halfway between the nearest rows and the most different ones
 
-export function nameOf(watch) {
-  return `${watch.table}.${watch.target}`;
-}
-
 // `picture` is {name, address}, a data URI; it is too large for an address, and stays in memory.
 export function readSearch(fields, picture) {
   return {
@@ -44,8 +40,8 @@ export function takesReranking(watch, search) {
   return search.text.trim() !== "" && namingColumn(watch) !== undefined;
 }
 
-// The body of POST /search; `page` is {after} or {offset} for what follows the first rows.
-export function bodyOf(watch, search, page = {}) {
+// The body of POST /search, for the first rows.
+export function bodyOf(watch, search) {
   const text = search.text.trim();
   const body = { table: watch.table, target: watch.target, ...queryOf(search, text), k: PAGE_ROWS };
   const columns = shownColumns(watch);
@@ -56,7 +52,7 @@ export function bodyOf(watch, search, page = {}) {
   if (search.hybrid && takesWords(watch, search)) body.hybrid = { columns: wordColumns(watch), ...ownText };
   if (search.rerank && takesReranking(watch, search)) body.rerank = { column: rerankColumn(watch), ...ownText };
   if (search.varied) body.diversity = VARIETY;
-  return { ...body, ...page };
+  return body;
 }
 
 function queryOf(search, text) {
@@ -72,9 +68,10 @@ function rerankColumn(watch) {
   return watch.kind === "text" && watch.columns.some((column) => column.name === source) ? source : namingColumn(watch);
 }
 
-// Where the rows after the `shown` ones begin; null if there are none.
-export function nextPage(body, answer, shown) {
+// What of the request changes for more rows; null if there are none. Reordered results are asked for as a whole: with more
+// candidates to order, the first ones change, too.
+export function nextPage(request, answer) {
   if (answer.next !== null) return { after: answer.next };
-  const isReordered = body.hybrid || body.rerank || body.diversity;
-  return isReordered && answer.results.length === body.k ? { offset: shown } : null;
+  const isReordered = request.hybrid || request.rerank || request.diversity;
+  return isReordered && answer.results.length === request.k ? { k: request.k + PAGE_ROWS } : null;
 }

@@ -8,7 +8,7 @@ import { Busy, Empty, Problem, Warning } from "../parts/notices.js";
 import { postJson } from "../service.js";
 import { SearchBar, Switches } from "./form.js";
 import { useDroppedPicture } from "./pictures.js";
-import { bodyOf, isEmpty, nameOf, nextPage, readSearch } from "./query.js";
+import { bodyOf, isEmpty, nextPage, readSearch } from "./query.js";
 import { Results } from "./results.js";
 import { Stages } from "./stages.js";
 import { curlOf, sqlOf } from "./statements.js";
@@ -16,12 +16,27 @@ import { curlOf, sqlOf } from "./statements.js";
 // What the demo's model knows: the first words of somebody who has just typed `make run`.
 const EXAMPLES = { "public.emoji": ["sad cat", "birthday party", "fast food", "stormy weather", "being in love"] };
 
+const LOOK_AGAIN_MS = 2000;
+
 export function SearchScreen({ fields, list }) {
   if (list.error) return html`<${Problem} error=${list.error} retry=${list.reload} />`;
   if (list.watches === null) return html`<${Busy} label="Looking for watches" />`;
-  const searchable = list.watches.filter((watch) => watch.searchable !== false);
-  if (searchable.length === 0) return html`<${NoWatches} reload=${list.reload} />`;
-  return html`<${Search} fields=${fields} watches=${searchable} />`;
+  if (list.watches.length === 0) return html`<${NoWatches} reload=${list.reload} />`;
+  if (!list.watches.some((watch) => watch.searchable)) return html`<${NotYet} watches=${list.watches} reload=${list.reload} />`;
+  return html`<${Search} fields=${fields} watches=${list.watches} />`;
+}
+
+// While the model is being loaded, say; it is looked for again by itself.
+function NotYet({ watches, reload }) {
+  useEffect(() => {
+    const timer = setInterval(reload, LOOK_AGAIN_MS);
+    return () => clearInterval(timer);
+  }, []);
+  const problems = [...new Set(watches.map((watch) => watch.problem))];
+  return html`<${Empty} title="No watch can be searched at the moment">
+    ${problems.map((problem) => html`<p key=${problem}>${problem}</p>`)}
+    <${Busy} label="Looking again" />
+  <//>`;
 }
 
 function NoWatches({ reload }) {
@@ -34,7 +49,8 @@ function NoWatches({ reload }) {
 
 // Pictures first: they show at a glance what the model makes of words.
 function chosenWatch(watches, name) {
-  return watches.find((watch) => nameOf(watch) === name) ?? watches.find((watch) => watch.kind === "image") ?? watches[0];
+  const searchable = watches.filter((watch) => watch.searchable);
+  return searchable.find((watch) => watch.watch === name) ?? searchable.find((watch) => watch.kind === "image") ?? searchable[0];
 }
 
 function Search({ fields, watches }) {
@@ -42,7 +58,7 @@ function Search({ fields, watches }) {
   const [picture, setPicture] = useState(null);
   const search = readSearch(fields, picture);
   const { found, error, isBusy, more, retry } = useFound(watch, search);
-  const change = (changed) => goTo("search", writtenFields({ ...search, ...changed }, nameOf(watch)));
+  const change = (changed) => goTo("search", writtenFields({ ...search, ...changed }, watch.watch));
   const dropped = useDroppedPicture(setPicture);
   const choosePicture = (file) => (file === null ? setPicture(null) : dropped.read(file));
   const onLike = (key) => {
@@ -132,6 +148,7 @@ function useFound(watch, search) {
   const body = isEmpty(search) ? null : bodyOf(watch, search);
   const asked = JSON.stringify(body);
 
+  // The rows `before` stay above those of a further page.
   const run = async (page, before) => {
     running.current?.abort();
     const aborting = (running.current = new AbortController());
@@ -140,8 +157,8 @@ function useFound(watch, search) {
       const request = { ...body, ...page };
       const answer = await postJson("search", request, aborting.signal);
       if (aborting.signal.aborted) return;
-      const rows = withoutRepeats([...before, ...answer.results]);
-      setState({ found: { answer, rows, body, next: nextPage(body, answer, rows.length) }, error: null, isBusy: false });
+      const rows = page.after ? [...before, ...answer.results] : answer.results;
+      setState({ found: { answer, rows, body, next: nextPage(request, answer) }, error: null, isBusy: false });
     } catch (error) {
       if (!aborting.signal.aborted) setState((now) => ({ found: before.length > 0 ? now.found : null, error, isBusy: false }));
     }
@@ -157,9 +174,4 @@ function useFound(watch, search) {
   }, [asked]);
   useEffect(() => () => running.current?.abort(), []);
   return { ...state, retry: () => run({}, []), more: () => run(state.found.next, state.found.rows) };
-}
-
-// With reordered results a row may come again on the next page, if the table has changed in between.
-function withoutRepeats(rows) {
-  return [...new Map(rows.map((row) => [JSON.stringify(row.key), row])).values()];
 }

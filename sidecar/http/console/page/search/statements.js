@@ -32,24 +32,32 @@ export function curlOf(body, picture) {
 export function sqlOf(watch, body) {
   const [vector, excluded, needs] = vectorOf(watch, body);
   if (vector === null) return { sql: null, note: needs };
+  // As a procedure it asks the sidecar on any database; the function then knows the vector.
+  const asked = (body.query ?? [body])
+    .filter((part) => part.text)
+    .map((part) => `call sidecar.embed(${sqlQuoted(part.text)}, target => ${modelOf(watch)}, vector => null);\n`)
+    .join("");
   const options = [`target => ${sqlQuoted(watch.target)}`, `k => ${body.k + excluded.length}`];
   if (body.filter) options.push(`filter => ${sqlQuoted(JSON.stringify(body.filter))}`);
   if (body.columns) options.push(`columns => ${body.columns.length ? `array[${body.columns.map(sqlQuoted).join(", ")}]` : "array[]::text[]"}`);
   const without = excluded.map((key) => `\nwhere key::jsonb <> ${sqlQuoted(JSON.stringify(key))}::jsonb limit ${body.k}`).join("");
   const sql =
-    `select key, distance, shown\nfrom sidecar.search_page(\n    ${sqlQuoted(watch.table)},\n    ${vector},\n` +
+    `${asked}select key, distance, shown\nfrom sidecar.search_page(\n    ${sqlQuoted(watch.table)},\n    ${vector},\n` +
     `    ${options.join(", ")})${without};`;
   const left = [body.hybrid && "matches no words", body.rerank && "does not rerank", body.diversity && "does not vary"].filter(Boolean);
   const notes = [
     needs,
-    "sidecar.embed() needs sidecar.enable_embed() once.",
     left.length > 0 && `The statement finds the nearest rows; it ${left.join(", ")}: that is done by the service.`,
   ];
   return { sql, note: notes.filter(Boolean).join(" ") };
 }
 
+function modelOf(watch) {
+  return sqlQuoted(`${watch.table}.${identifier(watch.target)}`);
+}
+
 function vectorOf(watch, body) {
-  const model = sqlQuoted(`${watch.table}.${identifier(watch.target)}`);
+  const model = modelOf(watch);
   const parts = body.query ?? [body];
   const keys = parts.filter((part) => part.key).map((part) => part.key);
   if (keys.length > 0 && watch.companion) return [null, [], "The vectors are in a companion table: in SQL, join it by the key."];
@@ -60,5 +68,5 @@ function vectorOf(watch, body) {
     return `(select ${identifier(watch.target)}::vector from ${watch.table} where ${conditions.join(" and ")})`;
   });
   const sum = vectors.length === 1 ? vectors[0] : `(${vectors.join(" + ")})`;
-  return [`${sum}::real[]`, keys, parts.some((part) => part.image) ? "$1 is the picture: bytes, which your driver passes." : null];
+  return [`${sum}::real[]`, keys, parts.some((part) => part.image) ? "$1 is the picture: bytes, which your driver passes. sidecar.embed() needs sidecar.enable_embed() once." : null];
 }
