@@ -1,14 +1,20 @@
 // The frame of all screens: name, navigation, theme, key.
 
 import { addressFor, useAddress } from "../address.js";
+import { FailuresScreen } from "../failures/screen.js";
 import { html, useEffect, useRef } from "../html.js";
 import { Empty } from "../parts/notices.js";
+import { RowsScreen } from "../rows/screen.js";
 import { SearchScreen } from "../search/screen.js";
 import { KeyPrompt } from "./key_prompt.js";
 import { ThemeButton } from "./theme.js";
 import { useWatches } from "./watches.js";
 
-const SCREENS = [{ name: "search", title: "Search", screen: SearchScreen }];
+const SCREENS = [
+  { name: "search", title: "Search", screen: SearchScreen },
+  { name: "rows", title: "Rows", screen: RowsScreen },
+  { name: "failures", title: "Failures", screen: FailuresScreen },
+];
 
 export function Shell() {
   const address = useAddress();
