@@ -99,8 +99,11 @@ def _pending(url: str) -> int:
 
 
 @pytest.fixture
-def toys(tmp_path: Path) -> Iterator[Toys]:
-    """`toys(database_url, API_KEYS=…)`: a ready sidecar whose model knows words and colours by name."""
+def toys(tmp_path: Path, database_url: str) -> Iterator[Toys]:
+    """`toys(database_url, API_KEYS=…)`: a ready sidecar whose model knows words and colours by name.
+
+    They end before the test's database does.
+    """
     with ExitStack() as stack:
 
         def start(database_url: str, *, encoder: str = "words", await_ready: bool = True, **settings: str) -> Process:

@@ -28,13 +28,13 @@ def console(open_console: OpenConsole, toys: Toys, database_url: str) -> Console
 
 
 def give(console: Console, key: str) -> None:
-    console.page.get_by_label("Key").fill(key)
+    console.page.locator("input[type=password]").fill(key)
     console.page.keyboard.press("Enter")
 
 
 def test_the_key_is_asked_for_once_and_forgotten_with_the_page(console: Console) -> None:
     expect(console.page.get_by_role("dialog", name="This service needs a key")).to_be_visible()
-    expect(console.page.get_by_label("Key")).to_be_focused()
+    expect(console.page.locator("input[type=password]")).to_be_focused()
     give(console, "not-the-key-of-this-service")
     expect(console.page.get_by_role("alert")).to_contain_text("not valid for this service")
     give(console, KEY)

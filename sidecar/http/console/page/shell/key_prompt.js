@@ -24,7 +24,7 @@ export function KeyPrompt() {
       <p class="muted">One of its API_KEYS. It stays in this page's memory, and is forgotten when the page is reloaded.</p>
       ${question.message && html`<p class="field-error" role="alert" id="key-error">${question.message}</p>`}
       <label class="field">Key
-        <input ref=${field} type="password" autocomplete="off" spellcheck="false" autofocus aria-describedby=${question.message ? "key-error" : null} />
+        <input ref=${field} type="password" autocomplete="off" spellcheck=${false} autofocus aria-describedby=${question.message ? "key-error" : null} />
       </label>
       <div class="actions"><button class="button primary" type="submit">Use this key</button></div>
     </form>
