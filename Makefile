@@ -75,6 +75,26 @@ $(CLIENTS)/node_modules/.package-lock.json: tests/clients/package.json tests/cli
 test-clients: $(CLIENTS)/.installed $(CLIENTS)/node_modules/.package-lock.json ## Run foreign clients against the service: LangChain, OpenAI's, npm's, Java …
 	$(BIN)/python -m pytest -m clients tests/clients $(ARGS)
 
+BROWSER := $(VENV)/browser
+
+$(BROWSER)/node_modules/.package-lock.json: tests/browser/package.json tests/browser/package-lock.json | $(STAMP)
+	@mkdir -p $(BROWSER)
+	@cp tests/browser/package.json tests/browser/package-lock.json tests/browser/.npmrc $(BROWSER)/
+	@if command -v npm >/dev/null; then npm ci --prefix $(BROWSER) --no-audit --no-fund --silent; \
+		else echo "npm is missing: the tests of accessibility are skipped"; fi
+
+.PHONY: test-browser
+test-browser: $(STAMP) $(BROWSER)/node_modules/.package-lock.json ## Look at the console in Debian's chromium (minutes)
+	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+.PHONY: screenshots
+screenshots: $(STAMP) ## Take the pictures of docs/console.md again
+	SIDECAR_TEST_SCREENSHOTS=1 $(BIN)/python -m pytest -m browser tests/browser/test_screenshots.py $(ARGS)
+
+.PHONY: vendor
+vendor: $(STAMP) ## Fetch the console's libraries again: the versions of page/vendor/packages.toml, checked by their digests
+	$(BIN)/python -m tests.vendored_files
+
 .PHONY: test-ray
 test-ray: $(STAMP) ## Run the tests on a cluster of Ray: replicas, autoscaling, backfill (minutes)
 	$(BIN)/python -m pytest -m ray tests/integration/ray $(ARGS)

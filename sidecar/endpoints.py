@@ -85,7 +85,7 @@ def _model_operations(parts: EndpointParts, images: ImageLoader, console: Consol
         *openai.operations(),
         *InfinityEndpoints(get_models, openai).operations(),
         *CohereEndpoints(embedder, aliases).operations(),
-        *TeiEndpoints(embedder, parts.readiness, console and console.page).operations(),
+        *TeiEndpoints(embedder, parts.readiness, console.page if console else None).operations(),
         *RerankEndpoints(get_models, limits, images, settings.aliases_of(settings.rerank_model_id)).operations(),
     ]
 

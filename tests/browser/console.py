@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
@@ -33,8 +34,6 @@ class Console:
         return self
 
     def address(self, screen: str = "search", **fields: str) -> str:
-        from urllib.parse import urlencode
-
         return f"{self.url}/#/{screen}" + (f"?{urlencode(fields)}" if fields else "")
 
     def search(self, text: str) -> None:

@@ -41,6 +41,13 @@ def test_search(open_console: OpenConsole, demo: Process, width: int, *, dark: b
 
 
 @LOOKS
+def test_rows(open_console: OpenConsole, demo: Process, width: int, *, dark: bool) -> None:
+    console = open_console(demo.url, width=width, dark=dark).open("rows")
+    expect(console.page.locator(".plot canvas")).to_have_count(6)
+    check(console)
+
+
+@LOOKS
 def test_problems(open_console: OpenConsole, demo: Process, width: int, *, dark: bool) -> None:
     console = open_console(demo.url, width=width, dark=dark).open(like='{"no": 1}')
     expect(console.page.get_by_role("alert")).to_be_visible()

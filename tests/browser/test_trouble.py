@@ -13,6 +13,7 @@ from sidecar.operations.migrations import migrate
 from tests.browser.conftest import OpenConsole, Toys
 from tests.browser.test_keys import SQL
 from tests.integration.server.process import Process
+from tests.waiting import wait_until
 
 
 def test_an_empty_database_says_how_to_begin_and_notices_the_first_watch(
@@ -76,7 +77,7 @@ def test_a_service_that_is_gone_is_named_and_can_be_tried_again(open_console: Op
 def test_an_answer_of_a_proxy_is_told_from_the_services_own(open_console: OpenConsole, demo: Process) -> None:
     console = open_console(demo.url).open()
     page = {"status": 502, "content_type": "text/html", "body": "<h1>Bad gateway</h1>"}
-    console.page.route("**/search", lambda route: route.fulfill(**page))  # type: ignore[arg-type]
+    console.page.route("**/search", lambda route: route.fulfill(**page))
     console.search("sad cat")
     expect(console.page.get_by_role("alert")).to_contain_text("HTTP 502, and not from the service")
 
@@ -119,6 +120,4 @@ def test_a_damaged_address_is_read_as_far_as_it_goes(
 
 
 def _await_answers(service: Process) -> None:
-    from tests.waiting import wait_until
-
     wait_until(lambda: service.ask("/livez") == 200, lambda: f"/livez\n{service.log}")

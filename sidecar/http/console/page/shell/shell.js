@@ -1,7 +1,6 @@
 // The frame of all screens: name, navigation, theme, key.
 
 import { addressFor, useAddress } from "../address.js";
-import { FailuresScreen } from "../failures/screen.js";
 import { html, useEffect, useRef } from "../html.js";
 import { Empty } from "../parts/notices.js";
 import { RowsScreen } from "../rows/screen.js";
@@ -13,7 +12,6 @@ import { useWatches } from "./watches.js";
 const SCREENS = [
   { name: "search", title: "Search", screen: SearchScreen },
   { name: "rows", title: "Rows", screen: RowsScreen },
-  { name: "failures", title: "Failures", screen: FailuresScreen },
 ];
 
 export function Shell() {
@@ -28,8 +26,8 @@ export function Shell() {
     isFirst.current = false;
   }, [shown]);
   return html`
-    <a class="skip" href=${location.hash || "#/"} onClick=${(event) => (event.preventDefault(), main.current.focus())}>Skip to the content</a>
     <header class="top">
+      <a class="skip" href=${location.hash || "#/"} onClick=${(event) => (event.preventDefault(), main.current.focus())}>Skip to the content</a>
       <a class="brand" href="#/search"><${Mark} />sidecar</a>
       <nav aria-label="Screens">
         ${SCREENS.map(

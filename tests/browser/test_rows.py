@@ -1,0 +1,53 @@
+"""The rows of each watch, which follow what happens."""
+
+from __future__ import annotations
+
+import psycopg
+from playwright.sync_api import Route, expect
+
+from tests.browser.conftest import ROWS, OpenConsole, Toys
+from tests.browser.test_keys import KEY, SQL, give
+from tests.integration.server.process import Process
+
+MORE = "insert into mugs select n, 'mug ' || n from generate_series(10, 29) n"
+
+
+def test_each_watch_is_shown_with_what_is_done_and_six_charts(open_console: OpenConsole, demo: Process) -> None:
+    console = open_console(demo.url).open("rows")
+    cards = console.page.get_by_role("list", name="Watches").locator("> li")
+    expect(cards).to_have_count(2)
+    expect(cards.first).to_contain_text("100 %")
+    expect(cards.first).to_contain_text(f"{ROWS}")
+    expect(console.page.locator(".plot canvas")).to_have_count(6)
+
+
+def test_new_rows_are_counted_without_a_reload(open_console: OpenConsole, toys: Toys, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SQL)
+        console = open_console(toys(database_url, API_KEYS=f"{KEY},search:{KEY}-that-only-searches").url).open("rows")
+        give(console, f"{KEY}-that-only-searches")
+        expect(console.page.get_by_role("alert").first).to_contain_text("The key lacks the scope `admin`")
+        console.page.get_by_role("button", name="Use another key").click()
+        give(console, KEY)
+        expect(console.page.get_by_role("list", name="Watches")).to_contain_text("mugs.title_embedding")
+        connection.execute(MORE)
+        expect(console.page.locator(".numbers").get_by_text("23")).to_be_visible()
+
+
+def test_a_connection_that_breaks_is_made_again(open_console: OpenConsole, demo: Process) -> None:
+    console = open_console(demo.url)
+    asked: list[Route] = []
+
+    def break_the_first(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    console.page.route("**/events", break_the_first)
+    console.open("rows")
+    expect(console.page.get_by_text("No live figures at the moment.")).to_be_visible()
+    expect(console.page.locator(".plot canvas")).to_have_count(6)
+    expect(console.page.get_by_text("No live figures at the moment.")).to_have_count(0)
+    assert len(asked) == 2

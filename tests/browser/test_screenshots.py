@@ -1,0 +1,49 @@
+"""The pictures of docs/console.md: `make screenshots` takes them, other runs leave them alone."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browser.conftest import OpenConsole
+from tests.browser.console import Console
+from tests.integration.server.process import Process
+from tests.named_tests import ROOT
+
+FOLDER = ROOT / "docs/assets/console"
+COLOURS = 200  # of the palette: a third of the bytes, and no difference to the eye
+LOOKS = pytest.mark.parametrize(
+    ("width", "height", "dark"), [(1280, 860, False), (1280, 860, True), (390, 800, False), (390, 800, True)]
+)
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("SIDECAR_TEST_SCREENSHOTS") != "1", reason="only `make screenshots` takes the pictures of the docs"
+)
+
+
+def take(console: Console, name: str, *, dark: bool) -> None:
+    size = console.page.viewport_size
+    assert size is not None
+    image = Image.open(io.BytesIO(console.page.screenshot(animations="disabled"))).convert("RGB")
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{name}-{size['width']}-{'dark' if dark else 'light'}.png"
+    image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT).save(path, optimize=True)
+
+
+@LOOKS
+def test_search(open_console: OpenConsole, demo: Process, width: int, height: int, *, dark: bool) -> None:
+    console = open_console(demo.url, width=width, height=height, dark=dark).open(text="sad cat")
+    console.await_results("crying cat")
+    console.page.wait_for_load_state("networkidle")
+    take(console, "search", dark=dark)
+
+
+@LOOKS
+def test_rows(open_console: OpenConsole, demo: Process, width: int, height: int, *, dark: bool) -> None:
+    console = open_console(demo.url, width=width, height=height, dark=dark).open("rows")
+    expect(console.page.locator(".plot canvas")).to_have_count(6)
+    take(console, "rows", dark=dark)
