@@ -500,9 +500,7 @@ class Settings(BaseSettings):
     @property
     def serves_console(self) -> bool:
         """Whether the console is at `/`: by default where only this machine is served, or where there are keys."""
-        if self.console is not None:
-            return self.console
-        return not self.allow_anonymous or bool(self.api_keys or self.api_keys_file)
+        return not self.allow_anonymous if self.console is None else self.console
 
     @property
     def max_picture_views(self) -> int:

@@ -90,7 +90,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, demo_database_url: str) -> It
     }
     directory = tmp_path_factory.mktemp("sidecar")
     with sidecar_process(directory, ("-c", "from sidecar.cli import main; main()", "serve"), **settings) as process:
-        process.await_ready(timeout_s=60)  # it imports torch
+        process.await_ready(timeout_s=_EMBEDDING_S)  # it imports torch
         wait_until(lambda: _pending(process.url) == 0, lambda: f"all rows\n{process.log}", _EMBEDDING_S)
         yield process
         process.stop()

@@ -89,7 +89,6 @@ async def test_links_begin_with_the_root_path(serving: Serving, path: str) -> No
     [
         ({}, True),
         ({"api_keys": KEYS}, True),
-        ({"api_keys": KEYS, "allow_anonymous": True}, True),
         ({"allow_anonymous": True}, False),
         ({"allow_anonymous": True, "console": True}, True),
         ({"console": False}, False),
