@@ -4,7 +4,8 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { ask } from "../service.js";
 import { Icon } from "./icons.js";
 
-export function Thumbnail({ watch, rowKey, size = 192, label }) {
+// `path` is that of the endpoint: rows that failed have one of their own, for another scope.
+export function Thumbnail({ watch, rowKey, size = 192, label, path = "thumbnail" }) {
   const element = useRef(null);
   const [source, setSource] = useState(null);
   const [missing, setMissing] = useState(null);
@@ -17,7 +18,7 @@ export function Thumbnail({ watch, rowKey, size = 192, label }) {
     const load = async () => {
       try {
         const query = { table: watch.table, target: watch.target, key: JSON.stringify(rowKey), size };
-        const answer = await ask("thumbnail", { query, signal: aborting.signal });
+        const answer = await ask(path, { query, signal: aborting.signal });
         const picture = await answer.blob();
         if (aborting.signal.aborted) return;
         address = URL.createObjectURL(picture);

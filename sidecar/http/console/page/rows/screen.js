@@ -33,7 +33,7 @@ export function RowsScreen() {
     ${status?.watches?.length === 0 && html`<${Empty} title="Nothing is watched yet"><p>Each table that is watched has its rows here: <a href="#/search">how to begin</a>.</p><//>`}
     ${status?.watches?.length > 0 &&
     html`<ul class="watches" aria-label="Watches">
-      ${status.watches.map((watch) => html`<${WatchCard} key=${watch.watch_id} watch=${watch} sample=${newest?.watches[`${watch.relation}.${watch.target}`]} />`)}
+      ${status.watches.map((watch) => html`<${WatchCard} key=${watch.watch_id} watch=${watch} sample=${newest?.watches[`${watch.relation}.${watch.target}`]} onChanged=${load} />`)}
     </ul>`}
     ${live.samples.length > 1 && html`<${Charts} samples=${live.samples} />`}
   `;

@@ -1,28 +1,41 @@
 // One watch: how much of it is embedded, how fast, and what is in the way.
 
-import { html, useEffect, useRef } from "../html.js";
+import { addressFor } from "../address.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { count, duration, percent, shortCount } from "../formats.js";
+import { Icon } from "../parts/icons.js";
+import { PauseDialog, RateDialog } from "./actions.js";
 
-export function WatchCard({ watch, sample }) {
+export function WatchCard({ watch, sample, onChanged }) {
+  const [action, setAction] = useState(null);
+  const isPaused = watch.state.startsWith("paused");
   const rate = sample?.rows_per_s ?? null;
   const name = `${watch.relation}.${watch.target}`;
+  const Dialog = { pause: PauseDialog, rate: RateDialog }[action];
   return html`<li class="watch">
     <header>
       <div>
         <h2>${name.replace(/^public\./, "")}</h2>
         <p class="state"><span class=${`dot ${watch.health}`} aria-hidden="true"></span>${watch.state}</p>
       </div>
+      <div class="actions">
+        <button class="button small" onClick=${() => setAction("rate")} aria-label=${`Rate of ${name}`}><${Icon} name="gauge" />${watch.rows_per_s === null ? "Rate" : `${count(watch.rows_per_s)} rows/s`}</button>
+        <button class="button small" onClick=${() => setAction("pause")} aria-label=${`${isPaused ? "Resume" : "Pause"} ${name}`}>
+          <${Icon} name=${isPaused ? "play" : "pause"} />${isPaused ? "Resume" : "Pause"}
+        </button>
+      </div>
     </header>
     <${Coverage} watch=${watch} />
     <dl class="numbers">
       <${Figure} label="rows" value=${`${watch.estimated ? "about " : ""}${count(watch.rows)}`} />
       <${Figure} label="pending" value=${count(watch.pending)} />
-      <${Figure} label="failed" value=${count(watch.failed)} isBad=${watch.failed > 0} />
+      <${Figure} label="failed" value=${watch.failed > 0 ? html`<a href=${addressFor("failures", { table: watch.relation, target: watch.target })}>${count(watch.failed)}</a>` : "0"} isBad=${watch.failed > 0} />
       <${Figure} label="lag, p95" value=${duration(sample?.lag_p95_s ?? (watch.lag_ms === null ? null : watch.lag_ms / 1000))} />
       <${Figure} label="rate" value=${rate === null ? "–" : `${shortCount(Math.round(rate))}/s`} />
       <${Figure} label="done in" value=${timeLeft(watch, rate)} />
     </dl>
     <p class="index muted">${indexText(watch)}</p>
+    ${Dialog && html`<${Dialog} watch=${watch} isPaused=${isPaused} onClose=${() => setAction(null)} onDone=${() => (setAction(null), onChanged())} />`}
   </li>`;
 }
 

@@ -1,6 +1,7 @@
 // The frame of all screens: name, navigation, theme, key.
 
 import { addressFor, useAddress } from "../address.js";
+import { FailuresScreen } from "../failures/screen.js";
 import { html, useEffect, useRef } from "../html.js";
 import { Empty } from "../parts/notices.js";
 import { RowsScreen } from "../rows/screen.js";
@@ -12,6 +13,7 @@ import { useWatches } from "./watches.js";
 const SCREENS = [
   { name: "search", title: "Search", screen: SearchScreen },
   { name: "rows", title: "Rows", screen: RowsScreen },
+  { name: "failures", title: "Failures", screen: FailuresScreen },
 ];
 
 export function Shell() {
