@@ -48,6 +48,13 @@ def test_rows(open_console: OpenConsole, demo: Process, width: int, *, dark: boo
 
 
 @LOOKS
+def test_failures(open_console: OpenConsole, demo: Process, width: int, *, dark: bool) -> None:
+    console = open_console(demo.url, width=width, dark=dark).open("failures")
+    expect(console.page.get_by_role("heading", name="No row has failed")).to_be_visible()
+    check(console)
+
+
+@LOOKS
 def test_problems(open_console: OpenConsole, demo: Process, width: int, *, dark: bool) -> None:
     console = open_console(demo.url, width=width, dark=dark).open(like='{"no": 1}')
     expect(console.page.get_by_role("alert")).to_be_visible()

@@ -47,3 +47,10 @@ def test_rows(open_console: OpenConsole, demo: Process, width: int, height: int,
     console = open_console(demo.url, width=width, height=height, dark=dark).open("rows")
     expect(console.page.locator(".plot canvas")).to_have_count(6)
     take(console, "rows", dark=dark)
+
+
+@LOOKS
+def test_failures(open_console: OpenConsole, demo: Process, width: int, height: int, *, dark: bool) -> None:
+    console = open_console(demo.url, width=width, height=height, dark=dark).open("failures")
+    expect(console.page.get_by_role("heading", name="No row has failed")).to_be_visible()
+    take(console, "failures", dark=dark)

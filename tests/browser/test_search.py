@@ -42,6 +42,9 @@ def test_words_find_pictures(console: Console) -> None:
     console.await_results("crying cat")
     assert sum("cat" in name for name in console.names) > 8
     assert len(console.names) == 24
+    picture = console.results.first.locator("img")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 50
 
 
 def test_the_examples_of_the_demo_are_searches(console: Console) -> None:

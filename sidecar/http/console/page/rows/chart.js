@@ -83,7 +83,7 @@ function optionsOf(element, series, format, share) {
     padding: [8, 8, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
-    scales: { y: { range: (_chart, _least, most) => [0, share ? 1 : Math.max(most ?? 0, 1e-3) * 1.1] } },
+    scales: { y: { range: (_chart, _least, most) => [0, share ? 1 : (most || 1) * 1.1] } },
     axes: [
       { ...axis, grid: { show: false }, size: 26, space: 70, values: (_chart, splits) => splits.map(timeOfDay) },
       { ...axis, size: 58, space: 34, values: (_chart, splits) => splits.map((value) => format(value)) },
@@ -92,7 +92,7 @@ function optionsOf(element, series, format, share) {
       {},
       ...series.map(({ label, dashed, colour }) => {
         const stroke = colourOf(element, COLOURS[colour % COLOURS.length]);
-        return { label, stroke, width: 1.75, dash: dashed ? [5, 4] : undefined, points: { show: false }, spanGaps: false };
+        return { label, stroke, width: 1.75, dash: dashed ? [5, 4] : undefined, points: { show: false }, spanGaps: true };
       }),
     ],
   };
