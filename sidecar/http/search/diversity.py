@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -44,19 +45,20 @@ async def diversify(ranked: Sequence[RankedRow], diversity: float, k: int) -> li
     scored = [each for each in ranked if each.relevance is not None]
     if not scored:
         return list(ranked[:k])
-    relevance = np.array([each.relevance for each in scored], np.float64)
-    vectors = _stack([each.row.vector for each in scored])
-    wanted = min(k, len(scored))
-    if len(scored) * vectors.size <= _INLINE_MULTIPLICATIONS:
-        order = most_marginal(relevance, vectors, diversity, wanted)
-    else:
-        order = await asyncio.to_thread(most_marginal, relevance, vectors, diversity, wanted)
+    order_of = partial(_order, scored, diversity, min(k, len(scored)))
+    dimensions = max(0 if each.row.vector is None else each.row.vector.size for each in scored)
+    order = order_of() if _is_small(len(scored), dimensions) else await asyncio.to_thread(order_of)
     chosen = [
         scored[place]._replace(similarity_above=None if np.isnan(similarity) else similarity)
         for place, similarity in zip(*order, strict=True)
     ]
     unscored = [each for each in ranked if each.relevance is None]
     return [*chosen, *unscored][:k]
+
+
+def _order(scored: Sequence[RankedRow], diversity: float, k: int) -> DiverseOrder:
+    relevance = np.array([each.relevance for each in scored], np.float64)
+    return most_marginal(relevance, _stack([each.row.vector for each in scored]), diversity, k)
 
 
 def most_marginal(
@@ -71,7 +73,7 @@ def most_marginal(
     """
     count = len(relevance)
     has_vector = vectors.any(axis=1)
-    cosines = inner_products(vectors, vectors)
+    cosines = _cosines(vectors)
     comparable = np.outer(has_vector, has_vector) & ~np.eye(count, dtype=bool)
     similarity = np.where(comparable, _scale(cosines, comparable), 0.0)
     cosines = np.where(comparable, cosines, -np.inf)
@@ -86,6 +88,16 @@ def most_marginal(
         np.maximum(redundancy, similarity[place], out=redundancy)
         np.maximum(above, cosines[place], out=above)
     return order
+
+
+def _cosines(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, n). Of many vectors by BLAS, a tenth of the time or less: off the event loop, which its threads may delay."""
+    return inner_products(vectors, vectors) if _is_small(*vectors.shape) else vectors @ vectors.T
+
+
+def _is_small(count: int, dimensions: int) -> bool:
+    """Whether all pairs of so many vectors are compared so fast that the event loop can do it."""
+    return count * count * dimensions <= _INLINE_MULTIPLICATIONS
 
 
 def _scale(numbers: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
