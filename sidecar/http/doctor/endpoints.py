@@ -44,15 +44,15 @@ Examine: TypeAlias = Callable[[], Awaitable[DoctorAnswer]]
 
 
 class DoctorEndpoint:
-    """`GET /doctor`. One examination at a time; who asks meanwhile, or within FRESH_S, gets the same result.
+    """`GET /doctor`. One examination at a time; who asks meanwhile gets the same result or error, and the same result
+    for FRESH_S more.
 
     `examine` runs the checks, and raises DatabaseError where the database cannot be reached; None without a database.
     """
 
     def __init__(self, examine: Examine | None) -> None:
         self._examine = examine
-        self._running = asyncio.Lock()
-        self._last: DoctorAnswer | None = None
+        self._last: asyncio.Future[DoctorAnswer] | None = None
         self._fresh_until = 0.0
 
     def operations(self) -> list[Operation]:
@@ -68,9 +68,18 @@ class DoctorEndpoint:
     async def doctor(self, _request: Request) -> Response:
         if self._examine is None:
             raise InputError("no_database", "There is nothing to examine: DATABASE_URL is not set.")
-        now = asyncio.get_running_loop().time
-        async with self._running:
-            if self._last is None or now() >= self._fresh_until:
-                self._last = await self._examine()
-                self._fresh_until = now() + FRESH_S
-            return JsonResponse(self._last)
+        if self._last is None or self._is_over(self._last):
+            self._last = asyncio.ensure_future(self._run(self._examine))
+        return JsonResponse(await asyncio.shield(self._last))  # a caller that leaves ends nothing for the others
+
+    async def _run(self, examine: Examine) -> DoctorAnswer:
+        answer = await examine()
+        self._fresh_until = asyncio.get_running_loop().time() + FRESH_S
+        return answer
+
+    def _is_over(self, examination: asyncio.Future[DoctorAnswer]) -> bool:
+        """Whether it has failed, or its result is too old."""
+        if not examination.done():
+            return False
+        has_failed = examination.cancelled() or examination.exception() is not None
+        return has_failed or asyncio.get_running_loop().time() >= self._fresh_until

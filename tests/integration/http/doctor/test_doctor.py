@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
 
+from sidecar.errors import DatabaseUnavailable
 from sidecar.http.doctor.endpoints import DoctorAnswer, DoctorEndpoint
 from sidecar.operations.checkup import examine
 from sidecar.operations.findings import Limits
@@ -85,3 +86,44 @@ async def test_callers_at_the_same_time_share_one_examination() -> None:
     may_end.set()
     bodies = {bytes((await response).body) for response in asked}
     assert (begun, bodies) == (1, {b'{"findings":[],"not_checked":[],"facts":{"server":"18"}}'})
+
+
+async def test_callers_at_the_same_time_share_a_failure_and_the_next_one_tries_again() -> None:
+    begun, may_end = 0, asyncio.Event()
+
+    async def fail() -> DoctorAnswer:
+        nonlocal begun
+        begun += 1
+        await may_end.wait()
+        raise DatabaseUnavailable("no answer")
+
+    (operation,) = DoctorEndpoint(fail).operations()
+    request = Request({"type": "http"})
+    asked = [asyncio.ensure_future(operation.endpoint(request)) for _ in range(3)]
+    await asyncio.sleep(0)
+    may_end.set()
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert (begun, [type(each) for each in outcomes]) == (1, [DatabaseUnavailable] * 3)
+    with pytest.raises(DatabaseUnavailable):
+        await operation.endpoint(request)
+    assert begun == 2
+
+
+async def test_a_caller_that_leaves_does_not_have_the_examination_begin_again() -> None:
+    begun, may_end = 0, asyncio.Event()
+
+    async def count() -> DoctorAnswer:
+        nonlocal begun
+        begun += 1
+        await may_end.wait()
+        return DoctorAnswer(findings=[], not_checked=[], facts={})
+
+    (operation,) = DoctorEndpoint(count).operations()
+    request = Request({"type": "http"})
+    leaves, stays = (asyncio.ensure_future(operation.endpoint(request)) for _ in range(2))
+    await asyncio.sleep(0)
+    leaves.cancel()
+    await asyncio.wait([leaves])
+    may_end.set()
+    assert (await stays).status_code == 200
+    assert begun == 1
