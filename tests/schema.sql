@@ -176,7 +176,7 @@ begin
     former := sidecar_internal.prepare_scan(w, true);
     return query execute sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(relation, coalesce(document, w.source), config),
                                                   sidecar_internal.filter_condition(w, filter, 't'))
-        using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
+        using query_vector, words, coalesce(candidates, greatest(4 * k::bigint, 100)), rrf_constant, vector_weight, text_weight, k;
     perform sidecar_internal.apply_settings(former);
 end $$;
 
@@ -508,8 +508,10 @@ declare
     searched sidecar_internal.watches;
     watches constant sidecar_internal.watches[] := sidecar_internal.watches_of_targets(relation, targets);
     wanted constant text[] := coalesce(columns, sidecar_internal.exposed_by_all(watches));
-    weighted constant double precision[] := coalesce(weights, array_fill(1::double precision, array[cardinality(targets)]));
-    proposed constant integer := coalesce(candidates, greatest(4 * k, 100));
+    -- Numbered from 1, in one dimension, whatever the caller's array is.
+    weighted constant double precision[] := case when weights is null then array_fill(1::double precision, array[cardinality(targets)])
+        else array(select x.weight from unnest(weights) with ordinality x(weight, n) order by x.n) end;
+    proposed constant bigint := coalesce(candidates, greatest(4 * k::bigint, 100));
     embedded constant sidecar_internal.watches := (select x from unnest(watches) x order by x.fingerprint is null limit 1);
     nearest_to text := query_vector;
 begin
@@ -526,7 +528,7 @@ begin
     end if;
     -- As in search_page, but strict: the places are counted in the order of the index. Targets may have indexes of several methods.
     foreach searched in array watches loop
-        former := sidecar_internal.prepare_scan(searched, true, proposed, 20 * proposed::bigint) || former;
+        former := sidecar_internal.prepare_scan(searched, true, proposed, 20 * proposed) || former;
     end loop;
     return query execute sidecar_internal.search_targets_statement(watches, filter, wanted, document)
         using nearest_to, weighted, proposed, rrf_constant, k;
@@ -4502,7 +4504,7 @@ begin
         if ef_search is not null then
             wanted := wanted || jsonb_build_object(
                 'hnsw.ef_search', least(greatest(ef_search, 100, sidecar_internal.session_setting('hnsw.ef_search')::bigint), 1000),
-                'hnsw.max_scan_tuples', greatest(max_scan_tuples, 20000));
+                'hnsw.max_scan_tuples', least(greatest(max_scan_tuples, 20000), 2147483647));
         end if;
     elsif w.index_method = 'ivfflat' then
         wanted := jsonb_build_object('ivfflat.iterative_scan', 'relaxed_order', 'ivfflat.probes',
@@ -6351,7 +6353,7 @@ declare
     model record;
     other record;
 begin
-    if named not between 1 and most or array_position(targets, null) is not null then
+    if named not between 1 and most or exists (select from unnest(targets) t(name) where t.name is null) then
         raise exception '%', case when named between 1 and most then 'a target is NULL' else format('%s targets are named', named) end
             using errcode = 'invalid_parameter_value',
                   hint = format('Name 1 to %s vector columns of the table: targets => array[''photo_embedding'', ''title_embedding''].', most);

@@ -44,7 +44,7 @@ begin
         if ef_search is not null then
             wanted := wanted || jsonb_build_object(
                 'hnsw.ef_search', least(greatest(ef_search, 100, sidecar_internal.session_setting('hnsw.ef_search')::bigint), 1000),
-                'hnsw.max_scan_tuples', greatest(max_scan_tuples, 20000));
+                'hnsw.max_scan_tuples', least(greatest(max_scan_tuples, 20000), 2147483647));
         end if;
     elsif w.index_method = 'ivfflat' then
         wanted := jsonb_build_object('ivfflat.iterative_scan', 'relaxed_order', 'ivfflat.probes',

@@ -177,7 +177,7 @@ begin
     former := sidecar_internal.prepare_scan(w, true);
     return query execute sidecar_internal.hybrid_statement(w, sidecar_internal.search_document(relation, coalesce(document, w.source), config),
                                                   sidecar_internal.filter_condition(w, filter, 't'))
-        using query_vector, words, coalesce(candidates, greatest(4 * k, 100)), rrf_constant, vector_weight, text_weight, k;
+        using query_vector, words, coalesce(candidates, greatest(4 * k::bigint, 100)), rrf_constant, vector_weight, text_weight, k;
     perform sidecar_internal.apply_settings(former);
 end $$;
 comment on function sidecar.hybrid_search is

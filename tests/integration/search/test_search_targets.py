@@ -61,6 +61,24 @@ def test_weights_multiply_and_candidates_bound_what_a_target_proposes(db: Connec
     assert list(found(db, query, ", k => 1")) == [1]
 
 
+def test_arrays_of_any_bounds_are_read_in_their_order(db: Connection, encoder: HashEncoder) -> None:
+    query = vector_literal(encoder, "red bicycle")
+    wanted = found(db, query, ", weights => array[0.25, 3]")
+    for weights in ("'[0:1]={0.25,3}'", "array[[0.25, 3]]", "array[[0.25], [3]]"):
+        assert found(db, query, f", weights => {weights}::float[]") == wanted
+    for targets in ("'[0:1]={t,p}'", "array[['t', 'p']]"):
+        assert run(db, f"select count(*) from sidecar.search_targets('catalogue', %s, {targets}::text[])", query) == [
+            (6,)
+        ]
+
+
+def test_any_number_of_rows_and_candidates_may_be_asked_for(db: Connection, encoder: HashEncoder) -> None:
+    query = vector_literal(encoder, "red bicycle")
+    wanted = found(db, query)
+    for more in (", k => 2147483647", ", candidates => 2147483647", ", k => 600000000, candidates => 200000000"):
+        assert found(db, query, more) == wanted
+
+
 def test_the_filter_holds_in_every_target(db: Connection, encoder: HashEncoder) -> None:
     rows = found(db, vector_literal(encoder, "red bicycle"), """, filter => '{"tenant": 7}', candidates => 2""")
     assert set(rows) <= {1, 2, 5, 6}

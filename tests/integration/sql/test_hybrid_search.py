@@ -59,6 +59,10 @@ def test_weights_rrf_constant_and_k_are_applied(items: Connection) -> None:
     assert keys(items, f"'{NORTH}', 'cat', k => 0") == []
 
 
+def test_any_number_of_rows_may_be_asked_for(items: Connection) -> None:
+    assert search(items, f"'{NORTH}', 'cat', k => 2147483647") == search(items, f"'{NORTH}', 'cat'")
+
+
 def test_candidates_limits_each_ranking(items: Connection) -> None:
     assert keys(items, f"'{NORTH}', 'cat', candidates => 1") == ["1", "4"]
 
