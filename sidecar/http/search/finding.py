@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from sidecar.batching.embedder import Embedded
@@ -25,7 +25,7 @@ from sidecar.postgres.hybrid_search import WordQuery, find_hybrid
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.row_vectors import RowVector, add_vectors, find_row_vectors
 from sidecar.postgres.search import NearestQuery, NearestRow, SearchedWatch, find_nearest
-from sidecar.postgres.target_search import as_one, find_in_targets
+from sidecar.postgres.target_search import find_in_targets
 from sidecar.telemetry.telemetry import Stage, Telemetry
 
 
@@ -65,15 +65,12 @@ class RowFinder:
         parts = body.query or ()
         keys = keys_of(parts, watches[0].key_columns)
         targets = targets_of_keys(parts, [watch.target for watch in watches])
-        forced = as_one(watches).forced
         rows: dict[str, RowVector] = {}
         for watch in watches:
             wanted = {param: key for param, key in keys.items() if targets[param] == watch.target}
             if not wanted:
                 continue
-            find = partial(
-                find_row_vectors, watch=replace(watch, forced=forced), keys=wanted, timeout_s=self._limits.timeout_s
-            )
+            find = partial(find_row_vectors, watch=watch, keys=wanted, timeout_s=self._limits.timeout_s)
             with clock.timed("database"), self._telemetry.stage(Stage.DATABASE, Lane.QUERY.value, "read_rows"):
                 found, _ = await self._reads.read(find)
             rows |= found

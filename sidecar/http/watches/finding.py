@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sidecar.errors import InputError
 from sidecar.http.watches.grant import Grant
 from sidecar.postgres.database import Database
 from sidecar.postgres.search import SearchedWatch, find_watches, list_watched
+from sidecar.postgres.target_search import as_one
 from sidecar.similarity import did_you_mean, most_similar
 
 
 async def find_named_watches(
     database: Database, table: str, targets: Mapping[str, str], grant: Grant
 ) -> list[SearchedWatch]:
-    """The watches of these targets of one table, with the filter that the key forces on each.
+    """The watches of these targets of one table. Each has the filters that the key forces on any of them.
 
-    `targets` are named by their places in the request; none: the only watch of the table. Raises InputError:
-    `unknown_watch` if there is none, even if the table exists, or `ambiguous_watch`; AccessDenied if the key does not
-    permit to search one of them, or its filter cannot be applied.
+    So a row has to pass all of these, whichever of the targets it is found in. `targets` are named by their places in
+    the request; none: the only watch of the table. Raises InputError: `unknown_watch` if there is none, even if the
+    table exists, or `ambiguous_watch`; AccessDenied if the key does not permit to search one of them, or its filters
+    cannot be applied to all of them.
     """
     permitted = await _find_permitted(database, table, grant)
     found = [_watch_of(permitted, table, name, param) for param, name in targets.items()] or [
         _only(permitted, "name one, or several as `targets`")
     ]
+    forced = as_one(found).forced
+    found = [replace(watch, forced=forced) for watch in found]
     for watch in found:
         grant.check_filter(watch)
     return found

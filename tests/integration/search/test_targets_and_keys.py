@@ -15,8 +15,8 @@ from tests.integration.search.catalogue import make_catalogue
 from tests.integration.search.shop import DIMENSIONS, connect, keys, searching
 from tests.integration.sql.session import run
 
-OF_TARGET, TENANT, MIXED, PARTED, MISFIT = (
-    f"{name}-key-0123456789" for name in ("one", "tenant", "mixed", "part", "misfit")
+OF_TARGET, TENANT, MIXED, PARTED, MISFIT, SPLIT = (
+    f"{name}-key-0123456789" for name in ("one", "tenant", "mixed", "part", "misfit", "split")
 )
 
 FILE = f"""
@@ -48,6 +48,13 @@ key = "{MISFIT}"
 scopes = ["search"]
 tables = [{{ table = "public.catalogue", target = "t", filter = {{ price = 12 }} }},
           {{ table = "public.catalogue", target = "p", filter = {{ price = 12 }} }}]
+
+[[keys]]
+name = "split"
+key = "{SPLIT}"
+scopes = ["search"]
+tables = [{{ table = "public.catalogue", target = "t", filter = {{ price = 12 }} }},
+          {{ table = "public.catalogue", target = "p", filter = {{ tenant = 7 }} }}]
 """
 
 
@@ -118,3 +125,30 @@ async def test_a_filter_that_fits_one_target_only_is_refused_and_the_log_says_wh
         "The key 'misfit' cannot search public.catalogue.p: its filter in API_KEYS_FILE cannot be applied: column "
         "'price' is neither a key nor exposed: sidecar.watch(…, expose => …, replace => true)."
     )
+
+
+async def test_a_filter_of_one_target_on_a_column_that_another_does_not_expose_is_refused_and_the_log_says_why(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert set(keys((await search(client, SPLIT, ["t"])).json())) == {5, 6}
+    assert set(keys((await search(client, SPLIT, ["p"])).json())) == {1, 2, 5, 6}
+    named = {"text": None, "query": [{"key": 5, "target": "p"}]}
+    for targets in (["t", "p"], ["p", "t"]):
+        for body in ({}, named):
+            refused = await search(client, SPLIT, targets, **body)
+            assert_error(refused, 403, "filter_not_applicable", "The key's own filter cannot be applied to this table.")
+            assert "price" not in refused.text
+    said = (
+        "The key 'split' cannot search public.catalogue.p: its filter in API_KEYS_FILE cannot be applied: column "
+        "'price' is neither a key nor exposed: sidecar.watch(…, expose => …, replace => true)."
+    )
+    assert {record.getMessage() for record in caplog.records if record.levelno == logging.ERROR} == {said}
+
+
+async def test_the_filter_of_a_target_without_vectors_holds_too(client: httpx.AsyncClient, database_url: str) -> None:
+    with connect(database_url) as db:
+        run(db, "update sidecar_internal.watches set fingerprint = null where target = 'p'")
+    for body in ({}, {"diversity": 0.5}):
+        assert set(keys((await search(client, MIXED, ["t", "p"], **body)).json())) == {1, 2, 5, 6}
+    assert len(keys((await search(client, MIXED, ["t"])).json())) == 6
