@@ -141,6 +141,14 @@ READING = [
     """,
     "select sidecar_internal.row_vectors('shop.items', 'embedding', array['{\"id\": \"a\"}'::jsonb], '{}')",
     """
+    select sidecar.search_targets('shop.items', array_fill(0.5::real, array[16])::public.vector::text, '{embedding}',
+                                  filter => '{"id": ["a"]}')
+    """,
+    """
+    select sidecar.search_targets('shop.items', array_fill(0.5::real, array[16])::public.vector::text, '{embedding}',
+                                  columns => '{id}', document => '{id}')
+    """,
+    """
     select sidecar_internal.hybrid_exposed('shop.items', 'embedding', array_fill(0.5::real, array[16]), 'a', '{id}',
                                            'simple', 10, '{}', '{id}', '{}', null, 60, 1, 1)
     """,
