@@ -24,7 +24,7 @@ _CODES = {"hybrid.config": "unknown_config", "hybrid.columns": "column_not_text"
 class WordQuery:
     """The words to match in exposed `columns`, in the syntax of web search engines; the rest as in SQL's hybrid_search.
 
-    `candidates`: the rows that each side proposes; None: four times as many as are wanted, at least 100.
+    `candidates`: the rows that each side proposes; None: those of the NearestQuery.
     """
 
     text: str
@@ -52,7 +52,7 @@ async def find_hybrid(
                 words.text,
                 list(words.columns),
                 words.config,
-                words.candidates,
+                query.candidates if words.candidates is None else words.candidates,
                 words.rrf_constant,
                 words.vector_weight,
                 words.text_weight,

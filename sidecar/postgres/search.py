@@ -85,7 +85,7 @@ class NearestQuery:
     """A search. `vector` is (dimensions,) float32. `filter` is as in the request: sql/code/filters.sql.
 
     `skip` rows are left out; `after` is the `place` of a row, JSON, to go on after. `document` are columns whose texts
-    are returned, joined with a space.
+    are returned, joined with a space. `candidates` rows are proposed by each of the rankings that are merged.
     """
 
     vector: NDArray[np.float32]
@@ -95,6 +95,7 @@ class NearestQuery:
     document: Sequence[str] = ()
     skip: int = 0
     after: str | None = None
+    candidates: int | None = None
 
 
 class NearestRow(NamedTuple):

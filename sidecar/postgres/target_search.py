@@ -32,7 +32,13 @@ async def find_in_targets(
     relation, vector, _, *others = nearest_arguments(watch, query)
     async with search_transaction(database, watch, timeout_s) as connection:
         records = await connection.fetch(
-            statement("target_rows"), relation, vector, [each.target for each in watches], *others, list(weights)
+            statement("target_rows"),
+            relation,
+            vector,
+            [each.target for each in watches],
+            *others,
+            list(weights),
+            query.candidates,
         )
     return found_rows(records)
 

@@ -28,6 +28,9 @@ from sidecar.postgres.search import NearestQuery, NearestRow, SearchedWatch, fin
 from sidecar.postgres.target_search import find_in_targets
 from sidecar.telemetry.telemetry import Stage, Telemetry
 
+_CANDIDATES_PER_ROW = 4
+_LEAST_CANDIDATES = 100
+
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSearch:
@@ -85,12 +88,20 @@ class RowFinder:
         if not filled:  # vectors in the table, if any, are of an unknown model
             return [], self._reads.lag_s if self._reads.uses_standby else None
         wanted = rows_to_find(body, self._limits.max_search_rows)
+        candidates = candidates_of(body, wanted, len(left_out))
         columns = shown_columns(search.watches, body.columns)
         skip = 0 if is_reordered(body) or left_out else body.offset
         wanted -= skip
         after = read_place(body, search.models.embedding_model.fingerprint)
         query = NearestQuery(
-            search.embedded.vector, wanted + len(left_out), body.filter, columns, search.document, skip, after
+            search.embedded.vector,
+            wanted + len(left_out),
+            body.filter,
+            columns,
+            search.document,
+            skip,
+            after,
+            candidates,
         )
 
         async def find(database: Database) -> list[NearestRow]:
@@ -119,3 +130,16 @@ def rows_to_find(body: SearchBody, max_rows: int) -> int:
     if body.rerank is not None:
         return max(last, body.rerank.top_k)
     return candidates_for(last, max_rows) if body.diversity else last
+
+
+def candidates_of(body: SearchBody, rows: int, left_out: int) -> int:
+    """How many rows each of the rankings that are merged proposes, of a search for `rows` and those `left_out`.
+
+    Pages of one size are to be parts of one result, and more candidates change all scores. So it follows from the size
+    of a page, and doubles only where that is too few.
+    """
+    page = body.k if rows == body.offset + body.k else rows
+    candidates = max(_CANDIDATES_PER_ROW * page, _LEAST_CANDIDATES)
+    while candidates < rows + left_out:
+        candidates *= 2
+    return candidates

@@ -277,3 +277,27 @@ async def test_what_cannot_be_searched_together_is_refused_in_words(client: http
         response = await refusal(client, **change)
         assert response.status_code == status, (change, response.text)
         assert_error(response, status, code, message, param)
+
+
+@pytest.mark.parametrize(
+    "fused", [{"targets": ["a", "b"]}, {"target": "a", "hybrid": {"text": "and", "config": "simple"}}]
+)
+async def test_no_row_comes_twice_in_the_first_hundred_by_pages(
+    database_url: str, db: Connection, fused: dict[str, Any]
+) -> None:
+    run(db, "create table many (id bigint primary key, one text, other text)")
+    for source, target in (("one", "a"), ("other", "b")):
+        run(db, f"select sidecar.watch('many', '{source}', '{target}', dimensions => {DIMENSIONS}, "
+                      "expose => array['one'])")  # fmt: skip
+    run(db, "insert into many select n, repeat('and ', n % 7) || n, 'other ' || n from generate_series(1, 300) n")
+    encoder = shop.make_encoder()
+    for source, target in (("one", "a"), ("other", "b")):
+        shop.fill_in(db, encoder, "many", source, target)
+    options = {"table": "many", "text": "something", **fused}
+    async with searching(database_url, encoder) as client:
+        pages = [keys(await shop.search(client, **options, k=10, offset=offset)) for offset in range(0, 300, 10)]
+        whole = keys(await shop.search(client, **options, k=25))
+    first = [row for page in pages[:10] for row in page]
+    assert len(set(first)) == len(first) == 100
+    assert first[:25] == whole
+    assert all(len(page) == 10 for page in pages)
