@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,32 +9,23 @@ import typer
 from sidecar.cli.completion import complete_column
 from sidecar.cli.database import find_database_url
 from sidecar.cli.errors import EXIT_FINDINGS, warn
-from sidecar.cli.estimate import (
-    LONG_TEXT_BYTES,
-    DeviceTime,
-    Estimate,
-    Target,
-    describe_long_texts,
-    estimate,
-    time_on_devices,
-)
-from sidecar.cli.index_memory import IndexMemory, describe_index_memory, index_memory
+from sidecar.cli.index_memory import describe_index_memory
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json
 from sidecar.cli.output import echo, print_json, show_duration, show_size, show_wait
 from sidecar.cli.tables import hang
 from sidecar.cli.watch import Kind, Storage
 from sidecar.errors import SchemaError
 from sidecar.operations.planning.costs import OTHER_INDEX
+from sidecar.operations.planning.estimate import describe_long_texts
 from sidecar.printable import on_one_line
 
 if TYPE_CHECKING:
     from sidecar.operations.operations import WatchRequest
+    from sidecar.operations.planning.plan import Plan
     from sidecar.operations.planning.server_memory import ServerMemory
     from sidecar.operations.planning.survey import Survey
 
-_DEFAULT_NATIVE_SIZE = 384  # of the default model
 _LONG_SWEEP_S = 60.0  # that are worth a line
-_DEFAULT_PICTURE_SIZE = (640, 480)  # if no sampled picture's size can be read
 
 
 def plan(  # noqa: PLR0913 - one parameter for every option of the command
@@ -94,41 +82,32 @@ def plan(  # noqa: PLR0913 - one parameter for every option of the command
     from sidecar.operations.operations import WatchRequest
 
     request = WatchRequest(table, source, target, kind, companion, index, None, dimensions, storage=storage)
-    prospect, server = _survey(request, database_url)
-    measured = views_per_s if views_per_s is not None else prospect.views_per_s
-    views_per_row, sizes_read = _views_per_row(prospect)
-    stored_in = Target(dimensions, prospect.storage, prospect.index, prospect.table.heap_bytes, companion is not None)
-    expected = estimate(prospect.table.rows, prospect.sample.sizes, views_per_row, stored_in, measured)
-    memory = index_memory(expected, stored_in, server)
-    devices = time_on_devices(expected.views, prospect.kind, _model_id())
+    found = _plan(request, views_per_s, database_url)
     if as_json:
-        print_json(
-            {
-                "relation": prospect.table.name,
-                "target": prospect.target,
-                "kind": prospect.kind,
-                "storage": prospect.storage,
-                "index": prospect.index,
-                "rows": prospect.table.rows,
-                "estimated": prospect.table.estimated,
-                "sampled_rows": len(prospect.sample.sizes),
-                "sampled_pictures": sizes_read,
-                "sampled_long_texts": _count_long_texts(prospect),
-                "views_per_s": measured,
-                **asdict(expected),
-                "disk_bytes": expected.disk_bytes,
-                "headroom_bytes": expected.headroom_bytes,
-                "index_memory": memory,
-                "typical_devices": devices,
-                "migrated": prospect.is_migrated,
-                "refusal": prospect.refusal,
-            }
-        )
+        print_json(found.facts())
     else:
-        device = _describe_device(prospect.kind, expected, measured, devices)
-        _print_estimate(prospect, expected, device, sizes_read, memory)
-    if prospect.refusal is not None:
+        _print_plan(found)
+    if found.survey.refusal is not None:
         raise typer.Exit(EXIT_FINDINGS)
+
+
+def _plan(request: WatchRequest, views_per_s: float | None, database_url: str | None) -> Plan:
+    from sidecar.config import load_settings
+    from sidecar.operations.planning.plan import DEFAULT_NATIVE_SIZE, Assumptions, make_plan
+    from sidecar.pictures.decode import read_size
+    from sidecar.pictures.views.settings import ViewSettings
+
+    prospect, server = _survey(request, database_url)
+    settings = load_settings()
+    assumptions = Assumptions(
+        settings.vision_model_id,
+        request.dimensions,
+        ViewSettings.from_settings(settings, DEFAULT_NATIVE_SIZE),
+        request.companion is not None,
+        views_per_s,
+    )
+    sizes = [size for size in map(read_size, prospect.sample.heads) if size is not None]
+    return make_plan(prospect, sizes, server, assumptions)
 
 
 def _survey(request: WatchRequest, database_url: str | None) -> tuple[Survey, ServerMemory]:
@@ -149,36 +128,14 @@ def _survey(request: WatchRequest, database_url: str | None) -> tuple[Survey, Se
         return survey(connection, request), memory
 
 
-def _model_id() -> str:
-    from sidecar.config import load_settings
-
-    return load_settings().vision_model_id
-
-
-def _views_per_row(prospect: Survey) -> tuple[float, int]:
-    """The mean over the sampled pictures (or of a picture of default size), and how many sizes could be read."""
-    from sidecar.config import load_settings
-    from sidecar.pictures.decode import read_size
-    from sidecar.pictures.views.plan import plan_views
-    from sidecar.pictures.views.settings import ViewSettings
-
-    if prospect.kind == "text":
-        return 1.0, 0
-    settings = ViewSettings.from_settings(load_settings(), _DEFAULT_NATIVE_SIZE)
-    sizes = [size for size in map(read_size, prospect.sample.heads) if size is not None]
-    views = [len(plan_views(width, height, settings).views) for width, height in sizes or [_DEFAULT_PICTURE_SIZE]]
-    return fmean(views), len(sizes)
-
-
-def _print_estimate(
-    prospect: Survey, expected: Estimate, device: list[str], sizes_read: int, memory: IndexMemory | None
-) -> None:
+def _print_plan(found: Plan) -> None:
+    prospect, expected = found.survey, found.expected
     about = "about " if prospect.table.estimated else ""
     facts = {
         "rows": f"{about}{prospect.table.rows:,}, of which {expected.rows_to_embed:,} have something to embed",
         "source": f"{show_size(expected.source_bytes)} (from a sample of {len(prospect.sample.sizes):,} rows)",
-        "views": f"{expected.views:,}: {expected.views_per_row:.3g} a row" + _describe_sizes(prospect, sizes_read),
-        "device": "\n".join(device),
+        "views": f"{expected.views:,}: {expected.views_per_row:.3g} a row" + _describe_sizes(found),
+        "device": "\n".join(_describe_device(found)),
         "index": "not estimated, nor in what follows: only HNSW without options is"
         if prospect.index == OTHER_INDEX
         else f"{show_size(expected.index_bytes)}, built in {show_duration(expected.index_build_s)}",
@@ -187,8 +144,8 @@ def _print_estimate(
         f"{show_size(expected.rewritten_bytes)}. Keep {show_size(expected.headroom_bytes)} free to rebuild the index. "
         f"WAL of the first filling: {show_size(expected.wal_bytes)}",
     }
-    if memory is not None and expected.rows_to_embed > 0:
-        facts |= describe_index_memory(expected, memory)
+    if found.memory is not None and expected.rows_to_embed > 0:
+        facts |= describe_index_memory(expected, found.memory)
     if expected.sweep_s >= _LONG_SWEEP_S:
         facts["sweep"] = f"{show_duration(expected.sweep_s)} for each pass over the table"
     echo(on_one_line(f"{prospect.table.name}.{prospect.target} ({prospect.kind})"))
@@ -205,25 +162,19 @@ def _print_estimate(
         typer.echo(hang("    hint    ", prospect.refusal.hint or ""))
 
 
-def _count_long_texts(prospect: Survey) -> int | None:
-    """None for pictures."""
-    if prospect.kind != "text":
-        return None
-    return sum((size or 0) > LONG_TEXT_BYTES for size in prospect.sample.sizes)
+def _describe_sizes(found: Plan) -> str:
+    from sidecar.operations.planning.plan import DEFAULT_PICTURE_SIZE
 
-
-def _describe_sizes(prospect: Survey, sizes_read: int) -> str:
-    if prospect.kind == "text":
+    if found.survey.kind == "text":
         return ""
-    if sizes_read == 0:
-        width, height = _DEFAULT_PICTURE_SIZE
+    if found.sampled_pictures == 0:
+        width, height = DEFAULT_PICTURE_SIZE
         return f" (assuming {width} × {height}: no sampled picture's size could be read)"
-    return f" (the sizes of {sizes_read:,} sampled pictures could be read)"
+    return f" (the sizes of {found.sampled_pictures:,} sampled pictures could be read)"
 
 
-def _describe_device(
-    kind: str, expected: Estimate, views_per_s: float | None, devices: Sequence[DeviceTime]
-) -> list[str]:
+def _describe_device(found: Plan) -> list[str]:
+    kind, expected, views_per_s = found.survey.kind, found.expected, found.views_per_s
     if expected.views == 0:
         return ["nothing to embed yet"]
     if expected.device_s is not None and views_per_s is not None:
@@ -231,7 +182,7 @@ def _describe_device(
     unknown = (
         "unknown: no running sidecar has measured its rate yet; give --views-per-s, as `sidecar bench` measures it"
     )
-    if not devices:
+    if not found.devices:
         return [unknown]
     makers = {"sidecar": "measured by us", "timm": "measured by timm"}
     return [
@@ -240,7 +191,7 @@ def _describe_device(
         *(
             f"  {show_duration(each.device_s)} on {each.device} at {_describe_rate(kind, each.views_per_s)}, "
             f"{makers[each.measured_by]}"
-            for each in devices
+            for each in found.devices
         ),
     ]
 

@@ -10,9 +10,9 @@ import typer
 
 from sidecar.cli.completion import complete_column
 from sidecar.cli.database import open_database
-from sidecar.cli.estimate import describe_long_texts
 from sidecar.cli.options import AnyTable, DatabaseUrl, Json, Table, Target
 from sidecar.cli.output import echo, print_json, show_wait
+from sidecar.operations.planning.estimate import describe_long_texts
 from sidecar.printable import on_one_line
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from sidecar.cli.estimate import Target, estimate
+from sidecar.operations.planning.estimate import Target, estimate
 from sidecar.operations.planning.device_rates import DEVICE_RATES
 from tests.named_tests import ROOT, rows, sections_of
 

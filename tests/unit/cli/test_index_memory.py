@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.cli.estimate import Estimate, Target, estimate
-from sidecar.cli.index_memory import IndexMemory, describe_index_memory, index_memory
+from sidecar.cli.index_memory import describe_index_memory
+from sidecar.operations.planning.estimate import Estimate, Target, estimate
+from sidecar.operations.planning.index_memory import IndexMemory, index_memory
 from sidecar.operations.planning.server_memory import ServerMemory
 
 GIB = 2**30

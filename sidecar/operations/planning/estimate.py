@@ -1,4 +1,4 @@
-"""Estimates of the time and space that watching a table takes, computed from what `sidecar plan` found."""
+"""Estimates of the time and space that watching a table takes, computed from a survey of it."""
 
 from __future__ import annotations
 
@@ -108,10 +108,15 @@ def time_on_devices(views: int, kind: str, model_id: str) -> list[DeviceTime]:
     ]
 
 
+def count_long_texts(sampled_bytes: Sequence[int | None]) -> int:
+    """How many of the sampled texts are longer than a model reads, as far as their size tells."""
+    return sum((size or 0) > LONG_TEXT_BYTES for size in sampled_bytes)
+
+
 def describe_long_texts(sampled_bytes: Sequence[int | None]) -> str | None:
-    """How many of the sampled texts are longer than a model reads, as far as their size tells. None if none is."""
+    """The sentence with their number; None if none is longer."""
     sizes = [size for size in sampled_bytes if size]
-    number = sum(size > LONG_TEXT_BYTES for size in sizes)
+    number = count_long_texts(sizes)
     if number == 0:
         return None
     verb = "is" if number == 1 else "are"
