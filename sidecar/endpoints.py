@@ -27,6 +27,7 @@ from sidecar.http.map.endpoints import MapEndpoint
 from sidecar.http.openai.endpoints import OpenaiEndpoints
 from sidecar.http.openai.infinity import InfinityEndpoints
 from sidecar.http.operation import Operation
+from sidecar.http.planning.endpoints import PlanningEndpoints
 from sidecar.http.rerank.endpoints import RerankEndpoints
 from sidecar.http.search.endpoints import SearchEndpoint
 from sidecar.http.tei.endpoints import TeiEndpoints
@@ -35,6 +36,7 @@ from sidecar.http.watches.control import ControlEndpoints
 from sidecar.http.watches.endpoints import WatchesEndpoint
 from sidecar.operations.checkup import examine
 from sidecar.operations.findings import Limits
+from sidecar.planner import make_planner
 from sidecar.postgres.database import Database
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.watch_reader import WatchReader
@@ -108,6 +110,7 @@ def _database_operations(parts: EndpointParts, images: ImageLoader) -> list[Oper
         *ControlEndpoints(parts.limits, parts.database).operations(),
         *FailuresEndpoints(parts.limits, parts.database).operations(),
         *ThumbnailEndpoints(running.get_decoders, parts.limits, reads, parts.telemetry).operations(),
+        *PlanningEndpoints(parts.limits, make_planner(parts.settings, running)).operations(),
         *SearchEndpoint(running.get_models, parts.limits, images, reads, parts.telemetry).operations(),
         *MapEndpoint(reads, parts.limits).operations(),
     ]

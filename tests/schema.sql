@@ -905,6 +905,7 @@ begin
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
     wanted.expose := expose; wanted.storage := storage;
     wanted := sidecar_internal.checked_watch(wanted, companion_name);
+    perform sidecar_internal.check_owner(relation);
     perform sidecar_internal.try_index_options(wanted);
     for attempt in 1 .. limits.tries loop
         begin
@@ -1199,6 +1200,7 @@ declare
     other_column text;
 begin
     perform sidecar_internal.check_relation(w.companion);
+    perform sidecar_internal.check_owner(w.companion);
     if w.companion = w.relation then
         raise exception 'table % cannot be its own companion', w.relation using errcode = 'invalid_parameter_value', hint = made;
     elsif not exists (select from pg_constraint c where c.conrelid = w.companion and c.contype = 'p')
@@ -1401,6 +1403,19 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION sidecar_internal.check_owner(relation regclass) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    owner constant oid := (select c.relowner from pg_class c where c.oid = relation);
+begin
+    if not pg_has_role(owner, 'usage') then
+        raise exception 'only the owner of % can watch it, and role "%" is not its owner', relation, current_user
+            using errcode = 'insufficient_privilege', hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(owner));
+    end if;
+end $_$;
+
 CREATE FUNCTION sidecar_internal.check_query_server(fingerprint text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1421,11 +1436,11 @@ end $$;
 CREATE FUNCTION sidecar_internal.check_relation(relation regclass) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
     class record;
 begin
-    select c.relkind, c.relpersistence, c.relowner, n.nspname into class
+    select c.relkind, c.relpersistence, n.nspname into class
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
     if not found then
         raise exception 'there is no table %', coalesce(relation::text, 'NULL')
@@ -1444,12 +1459,8 @@ begin
     elsif sidecar_internal.inherits(relation) then
         raise exception '% takes part in table inheritance, where a primary key does not cover the children', relation
             using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
-    elsif not pg_has_role(class.relowner, 'usage') then
-        raise exception 'only the owner of % can watch it, and role "%" is not its owner', relation, current_user
-            using errcode = 'insufficient_privilege',
-                  hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
     end if;
-end $_$;
+end $$;
 
 CREATE FUNCTION sidecar_internal.check_role(role regrole) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -5868,6 +5879,19 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION sidecar_internal.table_problem(relation regclass, OUT message text, OUT hint text, OUT code text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform sidecar_internal.check_relation(relation);
+    perform sidecar_internal.primary_key_of(relation);
+    perform sidecar_internal.check_key_types(relation);
+    perform sidecar_internal.check_row_security(relation);
+exception when others then
+    get stacked diagnostics message = message_text, hint = pg_exception_hint, code = returned_sqlstate;
+end $$;
+
 CREATE FUNCTION sidecar_internal.takes_model(w sidecar_internal.watches, model text) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6922,6 +6946,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.check_move_to(w sidecar_internal.watches
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_options(w sidecar_internal.watches) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION sidecar_internal.check_owner(relation regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION sidecar_internal.check_query_server(fingerprint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.check_relation(relation regclass) FROM PUBLIC;
@@ -7389,6 +7415,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.structure_fault_v2(w sidecar_internal.wa
 REVOKE ALL ON FUNCTION sidecar_internal.summarized_recall(measured jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.sync_companion(w sidecar_internal.watches) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.table_problem(relation regclass, OUT message text, OUT hint text, OUT code text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.takes_model(w sidecar_internal.watches, model text) FROM PUBLIC;
 

@@ -76,7 +76,7 @@ class Access:
         try:
             if self._keys:
                 key = request.scope[_KEY] = self._find_key(request)
-                _check_scope(key, scope)
+                check_scope(key, scope)
                 self._check_usage(key)
             elif not self._anonymous:
                 check_local_request(request.scope, self._cors_origins)
@@ -141,7 +141,8 @@ def key_name_of(scope: RequestScope) -> str:
     return key.label if key is not None else ""
 
 
-def _check_scope(key: ApiKey, scope: Scope) -> None:
+def check_scope(key: ApiKey, scope: Scope) -> None:
+    """Raises AccessDenied."""
     if scope not in key.scopes:
         message = f"The key lacks the scope `{scope.value}`, which this needs."
         challenge = f'Bearer error="insufficient_scope", scope="{scope.value}"'

@@ -49,6 +49,7 @@ declare
     other_column text;
 begin
     perform sidecar_internal.check_relation(w.companion);
+    perform sidecar_internal.check_owner(w.companion);
     if w.companion = w.relation then
         raise exception 'table % cannot be its own companion', w.relation using errcode = 'invalid_parameter_value', hint = made;
     elsif not exists (select from pg_constraint c where c.conrelid = w.companion and c.contype = 'p')

@@ -1,12 +1,12 @@
 -- Watched tables of every shape: what cannot be watched, partition trees, row-level security, numbers of rows.
 
--- Raises for a relation that cannot be watched, or not by this role.
+-- Raises for a relation that cannot be watched.
 create or replace function sidecar_internal.check_relation(relation regclass) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     class record;
 begin
-    select c.relkind, c.relpersistence, c.relowner, n.nspname into class
+    select c.relkind, c.relpersistence, n.nspname into class
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
     if not found then
         raise exception 'there is no table %', coalesce(relation::text, 'NULL')
@@ -25,10 +25,18 @@ begin
     elsif sidecar_internal.inherits(relation) then
         raise exception '% takes part in table inheritance, where a primary key does not cover the children', relation
             using errcode = 'wrong_object_type', hint = 'Use declarative partitioning, or a table of its own.';
-    elsif not pg_has_role(class.relowner, 'usage') then
+    end if;
+end $$;
+
+-- Raises for a relation that this role may not watch, or use as a companion.
+create or replace function sidecar_internal.check_owner(relation regclass) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    owner constant oid := (select c.relowner from pg_class c where c.oid = relation);
+begin
+    if not pg_has_role(owner, 'usage') then
         raise exception 'only the owner of % can watch it, and role "%" is not its owner', relation, current_user
-            using errcode = 'insufficient_privilege',
-                  hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(class.relowner));
+            using errcode = 'insufficient_privilege', hint = format('Let %I call this: set role %1$I;', pg_get_userbyid(owner));
     end if;
 end $$;
 

@@ -88,7 +88,7 @@ begin
     perform pg_notify('sidecar_watches', '');
 end $$;
 
--- Raises for what cannot be watched as requested; fills in what was omitted. Changes nothing.
+-- Raises for what cannot be watched as requested, by its owner; fills in what was omitted. Changes nothing.
 create or replace function sidecar_internal.checked_watch(wanted sidecar_internal.watches, companion_name text) returns sidecar_internal.watches
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -274,6 +274,7 @@ begin
     wanted.dimensions := dimensions; wanted.index_kind := index; wanted.model := model;
     wanted.expose := expose; wanted.storage := storage;
     wanted := sidecar_internal.checked_watch(wanted, companion_name);
+    perform sidecar_internal.check_owner(relation);
     perform sidecar_internal.try_index_options(wanted);
     for attempt in 1 .. limits.tries loop
         begin

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from sidecar.operations.planning.estimate import Target, estimate
 from sidecar.operations.planning.device_rates import DEVICE_RATES
+from sidecar.operations.planning.estimate import Target, estimate
 from tests.named_tests import ROOT, rows, sections_of
 
 SECTIONS = sections_of((ROOT / "docs" / "sizing.md").read_text(encoding="utf-8"))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg.rows import dict_row
 
 from sidecar.errors import StatementRejected
@@ -74,8 +73,12 @@ class Survey:
     is_migrated: bool = True
 
 
-def survey(connection: Connection, request: WatchRequest) -> Survey:
+def survey(
+    connection: Connection, request: WatchRequest, *, as_owner: bool = False, sample_rows: int = SAMPLE_ROWS
+) -> Survey:
     """Measures and samples the table, and runs the checks of sidecar.watch, whose error becomes `refusal`.
+
+    `as_owner`: as if the table's owner watched it, whoever this session is.
 
     Raises StatementRejected if there is no such table or source, or the role may not read it.
     """
@@ -90,12 +93,15 @@ def survey(connection: Connection, request: WatchRequest) -> Survey:
             "index_kind": request.index,
             "model": request.model,
             "storage": request.storage,
+            "expose": request.expose,
         }
     refusal = None
     try:
         wanted = _value(connection, "check_watch", (json.dumps(wanted), request.table, request.companion))
         wanted["relation"] = request.table  # the name under which this session finds the table
-        _value(connection, "check_rights", (request.table,))
+        if not as_owner:
+            _value(connection, "check_owner", (request.table,))
+        _value(connection, "check_row_security", (request.table,))
         _value(connection, "warn_of_dimensions", (json.dumps(wanted),))
         if request.companion is None:
             _value(connection, "check_target", (json.dumps(wanted),))
@@ -106,7 +112,7 @@ def survey(connection: Connection, request: WatchRequest) -> Survey:
         refusal = Refusal(error.message, error.hint, error.sqlstate)
         wanted["kind"] = _value(connection, "kind", (request.table, request.source, request.kind))
     with translate_psycopg_errors():
-        parameters = (json.dumps({**wanted, "companion": None}), table.rows, SAMPLE_ROWS, HEAD_BYTES)
+        parameters = (json.dumps({**wanted, "companion": None}), table.rows, sample_rows, HEAD_BYTES)
         rows = connection.execute(_SQL["sample"].encode(), parameters).fetchall()
     return Survey(
         table=table,
@@ -136,7 +142,7 @@ def _value(connection: Connection, name: str, parameters: tuple[object, ...]) ->
 
 
 def _row(connection: Connection, name: str, parameters: tuple[object, ...]) -> dict[str, Any]:
-    with psycopg.RawCursor(connection, row_factory=dict_row) as cursor:
+    with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(_SQL[name].encode(), parameters).fetchone()
     assert row is not None
     return row

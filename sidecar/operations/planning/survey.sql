@@ -13,7 +13,10 @@ from sidecar_internal.count_rows($1::regclass, false) c
 select to_jsonb(sidecar_internal.checked_watch(jsonb_populate_record(null::sidecar_internal.watches, $1::jsonb),
                                       sidecar_internal.companion_name($2::regclass, $3::text)))
 
--- name: check_rights
+-- name: check_owner
+select sidecar_internal.check_owner($1::regclass)
+
+-- name: check_row_security
 select sidecar_internal.check_row_security($1::regclass)
 
 -- name: check_target

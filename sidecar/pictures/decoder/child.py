@@ -5,9 +5,11 @@ Parent and child exchange lines of JSON over the child's stdin and stdout:
     child → parent   {"event": "ready"}                                  once
     parent → child   {"bytes": 12345}                                    a picture is at the start of the file
                   or {"bytes": 12345, "side": 192}                       its thumbnail is wanted, not its views
+                  or {"bytes": 12345, "measure": 1}                      its size is wanted; the file may end early
     child → parent   {"event": "taken"}                                  it was read: a later crash is its fault
     child → parent   {"event": "decoded", "weights": [0.5, 0.5]}         its views are at the start of the file
                   or {"event": "shrunk", "media_type": "…", "bytes": 99} its thumbnail is at the start of the file
+                  or {"event": "measured", "size": [640, 480]}           or null: it is not known
                   or {"event": "rejected", "code": "…", "message": "…"}
 
 The child never imports torch or numpy: it starts in a tenth of a second, and leaves a broken codec little to damage.
@@ -22,13 +24,14 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import BinaryIO
 
 from PIL import AvifImagePlugin, Image
 
 from sidecar.errors import PictureRejected
-from sidecar.pictures.decode import decode_pixels, keep_size
+from sidecar.pictures.decode import decode_pixels, keep_size, read_size
 from sidecar.pictures.decoder.settings import DecoderSettings
 from sidecar.pictures.thumbnails import make_thumbnail
 from sidecar.pictures.views.cutting import cut_rgb_views
@@ -80,18 +83,20 @@ def _serve(settings: DecoderSettings, shared_file: int, messages: BinaryIO) -> N
         request = json.loads(line)
         image = os.pread(shared_file, request["bytes"], 0)
         _send(messages, {"event": "taken"})
-        _send(messages, _answer(image, request.get("side"), settings, shared_file))
+        _send(messages, _answer(image, request, settings, shared_file))
 
 
 def _send(messages: BinaryIO, message: dict[str, object]) -> None:
     messages.write(json.dumps(message).encode() + b"\n")
 
 
-def _answer(image: bytes, side: int | None, settings: DecoderSettings, shared_file: int) -> dict[str, object]:
+def _answer(image: bytes, request: Mapping[str, int], settings: DecoderSettings, shared_file: int) -> dict[str, object]:
     """The message about a picture: its views or its thumbnail are in the shared file, or it is rejected."""
     try:
-        if side is not None:
-            media_type, content = make_thumbnail(image, side, settings.max_image_pixels)
+        if "measure" in request:
+            return {"event": "measured", "size": read_size(image)}
+        if "side" in request:
+            media_type, content = make_thumbnail(image, request["side"], settings.max_image_pixels)
             return {"event": "shrunk", "media_type": media_type, "bytes": os.pwrite(shared_file, content, 0)}
         return {"event": "decoded", "weights": _decode(image, settings, shared_file)}
     except PictureRejected as error:

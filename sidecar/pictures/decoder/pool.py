@@ -72,6 +72,13 @@ class DecoderPool:
         """The picture with at most `side` pixels along each edge. As `decode` in all else."""
         return await self._run(image, rank, lambda process: process.shrink(image, side))
 
+    async def measure(self, head: bytes, rank: int = RANKS - 1) -> tuple[int, int] | None:
+        """Width and height of a picture, from the beginning of its file; None if it does not tell them.
+
+        As `decode` in all else.
+        """
+        return await self._run(head, rank, lambda process: process.measure(head))
+
     async def _run(
         self, image: bytes, rank: int, work: Callable[[DecoderProcess], Coroutine[Any, Any, Result]]
     ) -> Result:

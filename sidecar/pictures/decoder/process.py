@@ -97,6 +97,10 @@ class DecoderProcess:
         """The picture with at most `side` pixels along each edge. As `decode` in all else."""
         return await self._request(image, {"side": side}, self._read_thumbnail)
 
+    async def measure(self, head: bytes) -> tuple[int, int] | None:
+        """Width and height, from the beginning of a file; None if it does not tell. As `decode` in all else."""
+        return await self._request(head, {"measure": 1}, _read_size)
+
     async def _request(
         self, image: bytes, options: Mapping[str, int], read: Callable[[dict[str, Any]], Awaitable[Result]]
     ) -> Result:
@@ -252,3 +256,7 @@ async def read_shared(file: BinaryIO, shape: tuple[int, ...]) -> NDArray[np.uint
         offset += count
         await asyncio.sleep(0)
     return array
+
+
+async def _read_size(answer: dict[str, Any]) -> tuple[int, int] | None:
+    return None if answer["size"] is None else (int(answer["size"][0]), int(answer["size"][1]))

@@ -34,6 +34,8 @@ ENDPOINTS = {
         "/v2/rerank",
         "/search",
         "/doctor",
+        "/tables",
+        "/plan",
         "/watches",
         "/thumbnail",
         "/failures/thumbnail",
