@@ -48,3 +48,11 @@ export function valueText(value) {
   if (value === null || value === undefined) return "NULL";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
+
+// Bytes as 12 KB or 3.4 GB.
+export function bytes(number) {
+  if (number === null || number === undefined) return "–";
+  const exponent = Math.min(Math.floor(Math.log2(Math.max(number, 1)) / 10), 4);
+  const size = number / 1024 ** exponent;
+  return `${exponent === 0 || size >= 99.95 ? Math.round(size) : size.toFixed(1)} ${["bytes", "KB", "MB", "GB", "TB"][exponent]}`;
+}

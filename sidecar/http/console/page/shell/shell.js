@@ -1,5 +1,6 @@
 // The frame of all screens: name, navigation, theme, key.
 
+import { AddScreen } from "../add/screen.js";
 import { addressFor, useAddress } from "../address.js";
 import { FailuresScreen } from "../failures/screen.js";
 import { html, useEffect, useRef } from "../html.js";
@@ -14,6 +15,7 @@ const SCREENS = [
   { name: "search", title: "Search", screen: SearchScreen },
   { name: "rows", title: "Rows", screen: RowsScreen },
   { name: "failures", title: "Failures", screen: FailuresScreen },
+  { name: "add", title: "Add", screen: AddScreen },
 ];
 
 export function Shell() {
