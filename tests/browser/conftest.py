@@ -102,6 +102,15 @@ def _pending(url: str) -> int:
     return sum(watch["pending"] for watch in watches)
 
 
+def await_vectors(database_url: str) -> None:
+    """Waits until no row of the database is pending."""
+    if not database_url:
+        return
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        query = "select coalesce(sum(pending), 0) from sidecar.status"
+        wait_until(lambda: connection.execute(query).fetchone() == (0,), "all rows to be embedded", _EMBEDDING_S)
+
+
 @pytest.fixture
 def toys(tmp_path: Path, database_url: str) -> Iterator[Toys]:
     """`toys(database_url, API_KEYS=…)`: a ready sidecar whose model knows words and colours by name.
@@ -118,6 +127,7 @@ def toys(tmp_path: Path, database_url: str) -> Iterator[Toys]:
             process = stack.enter_context(sidecar_process(directory, program, **settings))
             if await_ready:
                 process.await_ready()
+                await_vectors(database_url)
             return process
 
         yield start

@@ -48,7 +48,7 @@ class Console:
     def names(self) -> list[str]:
         """The heads of the results, in order."""
         expect(self.results.first).to_be_visible()
-        return self.results.locator(".name, h3").all_inner_texts()
+        return self.results.locator(".name, h2").all_inner_texts()
 
     def await_results(self, first: str | None = None) -> None:
         expect(self.page.locator("section.found:not(.fading)")).to_be_visible()

@@ -35,7 +35,7 @@ def test_search(open_console: OpenConsole, demo: Process, width: int, *, dark: b
     console.open(watch="public.emoji.name_embedding", text="sad cat", hybrid="1")
     console.await_results("crying cat")
     check(console)
-    console.results.first.locator("h3 button").click()
+    console.results.first.locator("h2 button").click()
     expect(console.page.get_by_role("dialog")).to_be_visible()
     check(console)
 

@@ -65,7 +65,7 @@ def test_keys_texts_columns_and_values_are_shown_as_they_are(console: Console) -
     for payload in PAYLOADS:
         assert payload.split("\u202e")[0].split("`")[0] in shown
     for index in range(len(PAYLOADS)):
-        console.results.nth(index).locator("h3 button").click()
+        console.results.nth(index).locator("h2 button").click()
         expect(console.page.get_by_role("dialog")).to_be_visible()
         console.page.keyboard.press("Escape")
         expect(console.page.get_by_role("dialog")).to_have_count(0)

@@ -10,7 +10,7 @@ from playwright.sync_api import Route, expect
 
 from sidecar.embedded_postgres.server import EmbeddedPostgres
 from sidecar.operations.migrations import migrate
-from tests.browser.conftest import OpenConsole, Toys
+from tests.browser.conftest import OpenConsole, Toys, await_vectors
 from tests.browser.test_keys import SQL
 from tests.integration.server.process import Process
 from tests.waiting import wait_until
@@ -24,6 +24,7 @@ def test_an_empty_database_says_how_to_begin_and_notices_the_first_watch(
     assert "select sidecar.watch(" in console.code("SQL")
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(SQL)
+    await_vectors(database_url)
     console.page.get_by_role("button", name="Look again").click()
     console.search("green mug")
     console.await_results("green mug")

@@ -52,7 +52,7 @@ export function RateDialog({ watch, onClose, onDone }) {
     <form class="stack" onSubmit=${submit}>
       <label class="field">
         <span>At most, of <b>${`${watch.relation}.${watch.target}`}</b></span>
-        <input ref=${field} type="number" min="0" step="any" autofocus placeholder="as many as the device can" value=${watch.rows_per_s ?? ""} />
+        <input ref=${field} type="number" min="0" step="any" autofocus placeholder="as many as the device can" defaultValue=${watch.rows_per_s ?? ""} />
       </label>
       <p class="muted">Empty: no limit. All sidecars keep to it together.</p>
       ${error && html`<${Problem} error=${error} />`}

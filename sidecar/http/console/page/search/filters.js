@@ -1,6 +1,6 @@
 // Conditions on exposed columns: their form, and the filter that they make.
 
-import { html } from "../html.js";
+import { html, useEffect, useState } from "../html.js";
 import { Icon } from "../parts/icons.js";
 import { filterColumns, isText } from "./columns.js";
 
@@ -113,7 +113,7 @@ function Condition({ columns, condition, number, onChange }) {
     onChange([next.name, operatorsOf(next).includes(operator) ? operator : operatorsOf(next)[0], value, upper]);
   };
   const input = (label, given, change) =>
-    html`<input class="value" aria-label=${`${label} of filter ${number}`} placeholder=${column.type || "value"} value=${given} onChange=${(event) => change(event.target.value)} />`;
+    html`<${Value} label=${`${label} of filter ${number}`} placeholder=${column.type || "value"} given=${given} onChange=${change} />`;
   return html`
     <select aria-label=${`Column of filter ${number}`} value=${column.name} onChange=${chooseColumn}>
       ${columns.map((each) => html`<option key=${each.name} value=${each.name}>${each.name}</option>`)}
@@ -125,4 +125,11 @@ function Condition({ columns, condition, number, onChange }) {
     ${OPERATORS[operator].values > 1 && html`<span class="muted">and</span>`}
     ${OPERATORS[operator].values > 1 && input("Upper value", upper, (next) => onChange([column.name, operator, value, next]))}
   `;
+}
+
+// Keeps what is being typed while results arrive and the form is drawn again.
+function Value({ label, placeholder, given, onChange }) {
+  const [typed, setTyped] = useState(given);
+  useEffect(() => setTyped(given), [given]);
+  return html`<input class="value" aria-label=${label} placeholder=${placeholder} value=${typed} onInput=${(event) => setTyped(event.target.value)} onChange=${(event) => onChange(event.target.value)} />`;
 }

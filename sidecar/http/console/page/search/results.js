@@ -62,7 +62,7 @@ function TextResult({ watch, row, query, isCalibrated, onOpen, onLike }) {
   const others = watch.columns.filter(({ name }) => name !== naming && !passages.includes(name) && row.columns[name] !== undefined && row.columns[name] !== null);
   return html`<li class="text-result">
     <div class="text">
-      <h3><button class="link" onClick=${onOpen}><${Passage} text=${title} query=${query} /></button></h3>
+      <h2><button class="link" onClick=${onOpen}><${Passage} text=${title} query=${query} /></button></h2>
       ${passages.map((name) => html`<p key=${name} class="passage"><${Passage} text=${row.columns[name]} query=${query} /></p>`)}
       <p class="fields">
         <span>${keyText(row.key)}</span>
@@ -71,7 +71,7 @@ function TextResult({ watch, row, query, isCalibrated, onOpen, onLike }) {
     </div>
     <div class="side">
       <span class="figures"><${Figures} row=${row} isCalibrated=${isCalibrated} /></span>
-      <button class="button small" onClick=${onLike} aria-label=${`More like ${title}`}><${Icon} name="alike" />More like this</button>
+      <button class="button small" onClick=${onLike} aria-label=${`More like this: ${title}`}><${Icon} name="alike" />More like this</button>
     </div>
   </li>`;
 }
