@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import takewhile
 
 import asyncpg
@@ -50,10 +51,12 @@ class IndexState:
     """`steps` are the statements that remain until the watch has its valid index and no other. Only `owner` may run
     them.
 
-    `retry_pending`: an attempt has failed, and the next one is not due yet.
+    `wanted_since` tells whether the watch was changed after this. `retry_pending`: an attempt has failed, and the next
+    one is not due yet.
     """
 
     steps: list[str]
+    wanted_since: datetime
     owner: str
     is_owner: bool
     may_become_owner: bool
@@ -206,12 +209,19 @@ class IndexKeeper:
         if not state.is_owner:
             await connection.execute(statement("set_role"), state.owner)
         for step in state.steps:
+            if not await self._is_still_wanted(watch, state):
+                return
             logger.info("for the index of %s: %s", watch.quoted_name, step)
             await _run_step(connection, step)
         await self._delete_failure(watch)
         if not state.only_drops:
             self._context.telemetry.index_build_ended("built")
             logger.info("the index of %s is ready", watch.quoted_name)
+
+    async def _is_still_wanted(self, watch: Watch, state: IndexState) -> bool:
+        """False if the watch was changed meanwhile: the next step might drop the very index that it asks for now."""
+        async with self._context.database.connection() as connection:
+            return bool(await connection.fetchval(statement("is_still_wanted"), watch.id, state.wanted_since))
 
     async def _delete_failure(self, watch: Watch) -> None:
         async with self._context.database.connection() as connection:

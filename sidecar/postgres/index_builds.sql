@@ -4,7 +4,7 @@
 -- The steps left for the index, and whether it is time for them: vectors exist, the first backlog is done, nothing is
 -- building, and the last failure was long enough ago. Where no step is left, the table is not read: its first vector may come
 -- after millions of rows without one.
-select i.steps,
+select i.steps, w.created_at as wanted_since,
        pg_get_userbyid(c.relowner) as owner, pg_has_role(c.relowner, 'usage') as is_owner,
        pg_has_role(c.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end) as may_become_owner,
        exists (select from pg_stat_progress_create_index p join sidecar_internal.tree_of(coalesce(w.companion, w.relation)) t on t.home = p.relid) as building,
@@ -16,6 +16,10 @@ cross join lateral (
     select array(select s.step from sidecar_internal.index_steps(w) with ordinality s(step, number) order by s.number) as steps offset 0
 ) i
 where w.id = $1
+
+-- name: is_still_wanted
+-- Whether the watch $1 is the one of $2: each call of sidecar.watch that changes it has a time of its own. Primary key.
+select exists (select from sidecar_internal.watches w where w.id = $1 and w.created_at = $2 and w.unwatched_at is null)
 
 -- name: try_index_lock
 -- A lock of the session, so that two sidecars do not build the same index. $1 watch.

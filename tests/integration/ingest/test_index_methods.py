@@ -10,7 +10,7 @@ import pytest
 from tests.integration.ingest.composition import DIMENSIONS, running_ingest
 from tests.integration.ingest.gated_encoder import GatedEncoder
 from tests.integration.ingest.items import in_row_and_companion, make_texts
-from tests.integration.ingest.watched_table import Connection, WatchedTable, run, value
+from tests.integration.ingest.watched_table import Connection, WatchedTable, run, user, value
 from tests.integration.sql.fake_methods import statements_of
 from tests.waiting import wait_until_async
 
@@ -146,6 +146,41 @@ async def test_the_former_index_serves_until_the_new_one_is_there(
         "using ivfflat ((embedding::public.halfvec(16)) public.halfvec_cosine_ops) with (lists = 10);\n"
         "drop index concurrently if exists public.items_embedding_hnsw_1"
     )
+
+
+async def test_a_change_back_during_a_build_keeps_the_index_that_is_wanted_again(
+    database_url: str, db: Connection, encoder: GatedEncoder
+) -> None:
+    """The change comes between two statements, where no lock of the build delays it."""
+    table = await make_texts(db, 20, index="hnsw")
+    async with running_ingest(database_url, encoder):
+        await table.settle_right(encoder)
+        before = await value(db, "select %s::text::regclass::oid", await until_only(db, "hnsw", "halfvec", []))
+    await run(
+        db,
+        """
+        create function hold() returns event_trigger language plpgsql as $$ begin
+            if exists (select from pg_event_trigger_ddl_commands() where object_identity like '%ivfflat%') then
+                perform pg_advisory_xact_lock(77);
+            end if;
+        end $$;
+        create event trigger hold on ddl_command_end when tag in ('CREATE INDEX') execute function hold();
+        """,
+    )
+    held = "select count(*) from pg_locks where locktype = 'advisory' and objid = 77 and not granted"
+    await watch_again(db, "ivfflat")
+    async with user(database_url) as holder:
+        await run(holder, "select pg_advisory_lock(77)")
+        async with running_ingest(database_url, encoder):
+
+            async def is_built() -> bool:
+                return bool(await value(db, held))
+
+            await wait_until_async(is_built, "the end of the build", timeout_s=20)
+            await watch_again(db, "hnsw")
+            await run(holder, "select pg_advisory_unlock(77)")
+            after = await value(db, "select %s::text::regclass::oid", await until_only(db, "hnsw", "halfvec", []))
+    assert after == before
 
 
 async def test_an_invalid_ivfflat_index_is_dropped_and_built_again(
