@@ -54,19 +54,19 @@ select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject, 
                 select string_agg(format('alter table %s no inherit %s;', i.inhrelid::regclass, i.inhparent::regclass), ' ')
                 from pg_inherits i where w.relation in (i.inhparent, i.inhrelid))
             when sidecar_internal.structure_fault_v2(w) is not null then
-                regexp_replace(sidecar_internal.watch_statement(p.present), 'dimensions => \d+(.*)\)$', format('dimensions => %s\1, replace => true);', p.dimensions))
+                regexp_replace(sidecar_internal.watch_statement(p.present), '\)$', ', replace => true);')
             else sidecar_internal.watch_statement(w) || ';' end as remedy,
        'psql' as run_in
 from sidecar_internal.watches w
 left join pg_class c on c.oid = w.relation
 cross join lateral (select split_part(sidecar_internal.fault_of(w), ': call ', 1) as fault) f
 -- With the present names, storage and dimensions, should a column have been renamed or altered.
-cross join lateral (select x as present, coalesce((
-        select nullif(a.atttypmod, -1) from pg_attribute a where a.attrelid = coalesce(x.companion, x.relation) and a.attname = x.target
-            and sidecar_internal.storage_of(a.attrelid, a.attname) is not null), x.dimensions) as dimensions
-    from sidecar_internal.with_present_names(w) n
-    cross join lateral jsonb_populate_record(n, jsonb_build_object('storage', coalesce(
-        sidecar_internal.storage_of(coalesce(n.companion, n.relation), n.target), n.storage))) x) p
+cross join lateral (select jsonb_populate_record(n, jsonb_build_object(
+        'storage', coalesce(sidecar_internal.storage_of(coalesce(n.companion, n.relation), n.target), n.storage),
+        'dimensions', coalesce((select nullif(a.atttypmod, -1) from pg_attribute a
+            where a.attrelid = coalesce(n.companion, n.relation) and a.attname = n.target
+                and sidecar_internal.storage_of(a.attrelid, a.attname) is not null), n.dimensions))) as present
+    from sidecar_internal.with_present_names(w) n) p
 where w.unwatched_at is null and f.fault is not null
   and (c.oid is null or sidecar_internal.structure_fault_v2(w) is not null or w.broken is not null or sidecar_internal.inherits(w.relation)
        or exists (select from sidecar_internal.breakages b where b.watch_id = w.id))

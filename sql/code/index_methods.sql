@@ -45,6 +45,7 @@ declare
     parts constant text[] := regexp_match(said, format(
         '^\s*using\s+([a-z_]\w*)\s*(\(\s*(?:\(\s*)*%1$s(?:\s*\))?(?:\s*::\s*(vector|halfvec)\s*(?:\(\s*(\d{1,5})\s*\))?)?(?:\s*\))*(?:\s*([a-z]+_[a-z0-9]+_ops))?\s*\))?\s*(with\s*\((.*)\))?\s*$',
         name), 'i');
+    brackets constant text := regexp_replace(parts[2], '"(?:[^"]|"")+"', '', 'g'); -- those of a name in quotes are part of it
     hint constant text := format('Say ''hnsw'', ''ivfflat'', ''vchordrq'', ''diskann'' or ''none'', or what create index takes after the table: '
         '''using hnsw ((%1$I::halfvec(%2$s)) halfvec_cosine_ops) with (m = 24, ef_construction = 128)''.', w.target, w.dimensions);
 begin
@@ -56,7 +57,7 @@ begin
         w.index_method := said;
         w.index_kind := sidecar_internal.default_index_kind(said, w.storage);
         return w;
-    elsif parts is null or (length(parts[2]) - length(replace(parts[2], '(', ''))) <> length(parts[2]) - length(replace(parts[2], ')', '')) then
+    elsif parts is null or length(replace(brackets, '(', '')) <> length(replace(brackets, ')', '')) then
         raise exception 'index is %', coalesce(quote_literal(said), 'NULL') using errcode = 'invalid_parameter_value', hint = hint;
     end if;
     w.index_method := lower(parts[1]);
@@ -81,7 +82,7 @@ begin
     return w;
 end $$;
 
--- What `index` of sidecar.watch has to be for this index, in the shortest form.
+-- What `index` of sidecar.watch has to be for this index, in the shortest form. Options by name: their order means nothing.
 create or replace function sidecar_internal.index_argument(w sidecar_internal.watches) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case
@@ -89,7 +90,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
         when w.index_options = '{}' and w.index_method in ('ivfflat', 'vchordrq', 'diskann')
              and w.index_kind = sidecar_internal.default_index_kind(w.index_method, w.storage) then w.index_method
         else format(case when w.index_kind = w.storage then 'using %s (%I %s_cosine_ops)%s' else 'using %1$s ((%2$I::%3$s(%5$s)) %3$s_cosine_ops)%4$s' end,
-                    w.index_method, w.target, w.index_kind, sidecar_internal.index_options(w.index_options), w.dimensions) end;
+                    w.index_method, w.target, w.index_kind,
+                    sidecar_internal.index_options(array(select o.option from unnest(w.index_options) o(option) order by o.option)), w.dimensions) end;
 $$;
 
 -- As index_argument, of what a program declares as `index`: two that mean the same index give the same text.

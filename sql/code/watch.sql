@@ -120,8 +120,9 @@ end $$;
 -- True if two calls ask for the same watch.
 create or replace function sidecar_internal.is_same_watch(a sidecar_internal.watches, b sidecar_internal.watches) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select (a.kind, a.source, a.dimensions, a.index_kind, a.index_method, a.index_options, a.model, a.companion, a.storage)
-        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.index_method, b.index_options, b.model, b.companion, b.storage);
+    select (a.kind, a.source, a.dimensions, a.index_kind, a.index_method, a.model, a.companion, a.storage)
+        is not distinct from (b.kind, b.source, b.dimensions, b.index_kind, b.index_method, b.model, b.companion, b.storage)
+        and a.index_options @> b.index_options and b.index_options @> a.index_options; -- in whatever order
 $$;
 
 -- Stores the watch. A former one is used again with its ledger, unless its vectors had another type in the same place. (Renamed

@@ -5,6 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from sidecar.operations.checkup import check_database
+from sidecar.operations.findings import Limits
 from tests.integration.sql.fake_methods import install_method
 from tests.integration.sql.session import Connection, refused, run, value
 
@@ -93,7 +95,7 @@ def test_the_same_index_in_other_words_changes_nothing(db: Connection) -> None:
         "none",
         "ivfflat",
         "using ivfflat (e vector_cosine_ops) with (lists = 5)",
-        "using hnsw ((e::halfvec(3)) halfvec_cosine_ops) with (m = 8)",
+        "using hnsw ((e::halfvec(3)) halfvec_cosine_ops) with (ef_construction = 99, m = 8)",
     ],
 )
 def test_the_call_that_repairs_a_watch_has_its_index(db: Connection, index: str) -> None:
@@ -103,6 +105,45 @@ def test_the_call_that_repairs_a_watch_has_its_index(db: Connection, index: str)
     assert f"index => '{index}'" in repair
     run(db, repair)
     assert run(db, STORED) == before
+
+
+def test_the_order_of_options_means_nothing(db: Connection) -> None:
+    watch_items(db, "using hnsw with (m = 24, ef_construction = 128)")
+    run(
+        db,
+        "select sidecar.watch('items', 'title', target => 'e', dimensions => 3, index => %s)",
+        "using hnsw with (ef_construction = 128, m = 24)",
+    )
+    canonical = "select sidecar_internal.canonical_index(%s, 'e', 3, 'vector')"
+    orders = ["m = 24, ef_construction = 128", "ef_construction = 128, m = 24"]
+    assert len({value(db, canonical, f"using hnsw with ({options})") for options in orders}) == 1
+
+
+@pytest.mark.parametrize(
+    "target", ["a(b", "a)b", "a)(b", 'a"(b', "a::halfvec(3)", "a;--", "a'b", "a\\b", "a\nb", "a%b"]
+)
+@pytest.mark.parametrize("key", ["(%s vector_cosine_ops)", "(((%s)::halfvec(3)) halfvec_cosine_ops)"])
+def test_the_index_may_be_on_a_column_of_any_name(db: Connection, target: str, key: str) -> None:
+    run(db, "create table items (id bigint primary key, title text)")
+    quoted = value(db, "select quote_ident(%s)", target)
+    run(
+        db,
+        "select sidecar.watch('items', 'title', target => %s, dimensions => 3, index => %s)",
+        target,
+        f"using ivfflat {key.replace('%s', quoted)} with (lists = 7)",
+    )
+    run(db, value(db, "select sidecar_internal.watch_statement(w) from sidecar_internal.watches w"))
+    run(db, value(db, "select index_statement from sidecar.status").replace("concurrently", ""))
+    assert value(db, "select index_statement from sidecar.status") is None
+
+
+def test_the_call_after_a_change_of_dimensions_has_them_in_its_index(db: Connection) -> None:
+    watch_items(db, "using hnsw with (m = 8)")
+    run(db, "alter table items drop column e cascade; alter table items add e vector(5)")
+    [call] = [f.remedy for f in check_database(db, Limits()).findings if f.check == "watches"]
+    assert call is not None
+    run(db, call)
+    assert value(db, "select dimensions from sidecar_internal.watches") == 5
 
 
 @pytest.mark.parametrize(
