@@ -3445,7 +3445,7 @@ CREATE FUNCTION sidecar_internal.graph_bytes(w sidecar_internal.watches, rows bi
     select case w.index_method when 'hnsw' then v.bytes * rows + 720 * rows
                                when 'ivfflat' then (greatest(50 * l.lists, 10000) * (v.bytes + 4 * l.lists) + 2 * v.bytes * l.lists + 4 * l.lists * l.lists)::bigint end
         from (select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end::bigint * w.dimensions as bytes) v
-        cross join (select coalesce((select substr(o.option, 7)::bigint from unnest(w.index_options) o(option) where o.option like 'lists=%' limit 1),
+        cross join (select coalesce((select sidecar_internal.read_number(substr(o.option, 7))::bigint from unnest(w.index_options) o(option) where o.option like 'lists=%' limit 1),
                                     sidecar_internal.ivfflat_lists(rows)) as lists) l;
 $$;
 
@@ -4112,25 +4112,34 @@ end $$;
 CREATE FUNCTION sidecar_internal.larger_index_statement(w sidecar_internal.watches, index regclass) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
     vector_table constant regclass := coalesce(w.companion, w.relation);
     class constant pg_class := (select c from pg_class c where c.oid = index);
     mode constant text := case when class.relkind = 'I' then '' else 'concurrently ' end;
     m integer;
     ef_construction integer;
+    wanted text[];
+    kept text[];
 begin
     if w.index_method = 'ivfflat' then
-        return format(E'create index %son %s using ivfflat %s%s;\ndrop index %s%s;', mode, vector_table, sidecar_internal.index_key(w),
-                      sidecar_internal.options_to_build(w, vector_table), mode, index);
+        wanted := array['lists=' || sidecar_internal.ivfflat_lists((sidecar_internal.count_rows(vector_table, false)).n)];
+    else
+        select coalesce(max(sidecar_internal.read_number(o.option_value)) filter (where o.option_name = 'm'), 16),
+               coalesce(max(sidecar_internal.read_number(o.option_value)) filter (where o.option_name = 'ef_construction'), 64) into m, ef_construction
+            from pg_options_to_table(class.reloptions) o;
+        m := least(2 * m, 100);
+        wanted := array['m=' || m, 'ef_construction=' || least(greatest(2 * ef_construction, 4 * m), 1000)];
     end if;
-    select coalesce(max(o.option_value::integer) filter (where o.option_name = 'm'), 16),
-           coalesce(max(o.option_value::integer) filter (where o.option_name = 'ef_construction'), 64) into m, ef_construction
-        from pg_options_to_table(class.reloptions) o;
-    m := least(2 * m, 100);
-    return format(E'create index %son %s using hnsw %s with (m = %s, ef_construction = %s);\ndrop index %s%s;', mode, vector_table,
-                  sidecar_internal.index_key(w), m, least(greatest(2 * ef_construction, 4 * m), 1000), mode, index);
-end $$;
+    kept := array(select o.option from unnest(w.index_options) with ordinality o(option, n)
+                  where split_part(o.option, '=', 1) not in (select split_part(x.option, '=', 1) from unnest(wanted) x(option)) order by o.n);
+    if kept <> w.index_options then
+        w.index_options := wanted || kept;
+        return regexp_replace(sidecar_internal.watch_statement(w), '\)$', ', replace => true);');
+    end if;
+    return format(E'create index %son %s using %I %s%s;\ndrop index %s%s;', mode, vector_table, w.index_method, sidecar_internal.index_key(w),
+                  sidecar_internal.index_options(wanted || kept), mode, index);
+end $_$;
 
 CREATE FUNCTION sidecar_internal.letter_pairs(name text) RETURNS text[]
     LANGUAGE sql IMMUTABLE
@@ -4140,16 +4149,25 @@ CREATE FUNCTION sidecar_internal.letter_pairs(name text) RETURNS text[]
 $$;
 
 CREATE FUNCTION sidecar_internal.lists_of(w sidecar_internal.watches) RETURNS integer
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select coalesce(max(o.option_value::integer), 100)
-        from sidecar_internal.tree_of(coalesce(w.companion, w.relation)) t
-        cross join lateral sidecar_internal.usable_indexes(w, t.home) u
-        join pg_class c on c.oid = u.index
-        cross join lateral pg_options_to_table(c.reloptions) o
-        where t.is_leaf and o.option_name = 'lists';
-$$;
+declare
+    top constant regclass := coalesce(w.companion, w.relation);
+    vector_tables oid[] := array[top];
+begin
+    if (select c.relkind = 'p' from pg_class c where c.oid = top) then
+        vector_tables := array(select t.home from sidecar_internal.tree_of(top) t where t.is_leaf);
+    end if;
+    return (
+        select max(coalesce((select sidecar_internal.read_number(o.option_value) from pg_options_to_table(c.reloptions) o where o.option_name = 'lists'), 100))
+            from unnest(vector_tables) t(home)
+            join pg_index i on i.indrelid = t.home
+            join pg_class c on c.oid = i.indexrelid and c.relam = (select am.oid from pg_am am where am.amname = 'ivfflat')
+            join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
+            where i.indisvalid and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+                                           and d.refobjid = i.indrelid and d.refobjsubid = a.attnum));
+end $$;
 
 CREATE FUNCTION sidecar_internal.lock_table(relation regclass, mode text, limits record) RETURNS void
     LANGUAGE plpgsql
@@ -4509,19 +4527,18 @@ CREATE FUNCTION sidecar_internal.prepare_scan(w sidecar_internal.watches, is_str
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    wanted jsonb := '{}';
+    lists constant integer := sidecar_internal.lists_of(w);
+    wanted jsonb := jsonb_build_object('hnsw.iterative_scan', case when is_strict then 'strict_order' else 'relaxed_order' end);
     former jsonb;
 begin
-    if w.index_method = 'hnsw' then
-        wanted := jsonb_build_object('hnsw.iterative_scan', case when is_strict then 'strict_order' else 'relaxed_order' end);
-        if ef_search is not null then
-            wanted := wanted || jsonb_build_object(
-                'hnsw.ef_search', least(greatest(ef_search, 100, sidecar_internal.session_setting('hnsw.ef_search')::bigint), 1000),
-                'hnsw.max_scan_tuples', least(greatest(max_scan_tuples, 20000), 2147483647));
-        end if;
-    elsif w.index_method = 'ivfflat' then
-        wanted := jsonb_build_object('ivfflat.iterative_scan', 'relaxed_order', 'ivfflat.probes',
-            greatest(ceil(sqrt(sidecar_internal.lists_of(w)))::integer, sidecar_internal.session_setting('ivfflat.probes')::integer));
+    if ef_search is not null then
+        wanted := wanted || jsonb_build_object(
+            'hnsw.ef_search', least(greatest(ef_search, 100, sidecar_internal.read_number(sidecar_internal.session_setting('hnsw.ef_search'))), 1000),
+            'hnsw.max_scan_tuples', least(greatest(max_scan_tuples, 20000), 2147483647));
+    end if;
+    if lists is not null then
+        wanted := wanted || jsonb_build_object('ivfflat.iterative_scan', 'relaxed_order', 'ivfflat.probes',
+            greatest(ceil(sqrt(lists))::integer, sidecar_internal.read_number(sidecar_internal.session_setting('ivfflat.probes'))));
     end if;
     select coalesce(jsonb_object_agg(s.key, sidecar_internal.session_setting(s.key)), '{}') into former from jsonb_each_text(wanted) s;
     perform sidecar_internal.apply_settings(wanted);
@@ -4777,6 +4794,16 @@ declare
 begin
     return case when cardinality(names) = 1 then names[1] end;
 exception when invalid_parameter_value then
+    return null;
+end $$;
+
+CREATE FUNCTION sidecar_internal.read_number(value text) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return value::numeric;
+exception when invalid_text_representation or numeric_value_out_of_range or feature_not_supported then
     return null;
 end $$;
 
@@ -6167,7 +6194,7 @@ begin
     if w.index_method = 'hnsw' then
         return array(select distinct e from unnest(array[40, 100, 200, 400, usual]) e order by e);
     end if;
-    advised := ceil(sqrt(sidecar_internal.lists_of(w)));
+    advised := ceil(sqrt(coalesce(sidecar_internal.lists_of(w), 100)));
     return array(select distinct least(e, 32768) from unnest(array[(advised + 1) / 2, advised, 2 * advised, 4 * advised, usual]) e order by 1);
 end $$;
 
@@ -7310,6 +7337,8 @@ REVOKE ALL ON FUNCTION sidecar_internal.read_horizon(OUT drawn bigint, OUT next_
 REVOKE ALL ON FUNCTION sidecar_internal.read_index_options(options text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.read_name(word text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION sidecar_internal.read_number(value text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION sidecar_internal.recalls_of(w sidecar_internal.watches) FROM PUBLIC;
 

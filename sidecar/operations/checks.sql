@@ -204,7 +204,7 @@ select 'warning' as severity, format('%s.%I', w.relation, w.target) as subject,
 from sidecar_internal.watches w
 cross join lateral sidecar_internal.usual_recall_of(w) u
 cross join lateral (select sidecar_internal.scan_setting(w) as setting,
-                           case w.index_method when 'hnsw' then 1000 else sidecar_internal.lists_of(w) end as largest) s
+                           case w.index_method when 'hnsw' then 1000 else coalesce(sidecar_internal.lists_of(w), 100) end as largest) s
 join pg_class i on i.oid = u.index_id
 cross join lateral (select * from sidecar_internal.recalls_of(w) r order by r.ef_search desc limit 1) l
 left join lateral (select * from sidecar_internal.recalls_of(w) r where r.recall >= 0.95 order by r.ef_search limit 1) e on true
@@ -244,7 +244,7 @@ select 'warning' as severity, t.relation::text as subject,
        'the present ones); a companion table has no such cost' as why,
        format('alter table %s set (fillfactor = 70);', t.relation) as remedy,
        'psql' as run_in
-from (select w.relation, coalesce((select option_value::integer from pg_options_to_table(c.reloptions) where option_name = 'fillfactor'), 100) as fillfactor,
+from (select w.relation, coalesce((select sidecar_internal.read_number(option_value) from pg_options_to_table(c.reloptions) where option_name = 'fillfactor'), 100) as fillfactor,
              sum(p.embedded_total) as ours
       from sidecar_internal.watches w join pg_class c on c.oid = w.relation left join sidecar_internal.progress p on p.watch_id = w.id
       where w.unwatched_at is null and w.companion is null and w.index_kind <> 'none' and c.relkind = 'r' group by w.relation, c.reloptions) t

@@ -273,6 +273,6 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case w.index_method when 'hnsw' then v.bytes * rows + 720 * rows
                                when 'ivfflat' then (greatest(50 * l.lists, 10000) * (v.bytes + 4 * l.lists) + 2 * v.bytes * l.lists + 4 * l.lists * l.lists)::bigint end
         from (select case w.index_kind when 'halfvec' then 2 when 'vector' then 4 end::bigint * w.dimensions as bytes) v
-        cross join (select coalesce((select substr(o.option, 7)::bigint from unnest(w.index_options) o(option) where o.option like 'lists=%' limit 1),
+        cross join (select coalesce((select sidecar_internal.read_number(substr(o.option, 7))::bigint from unnest(w.index_options) o(option) where o.option like 'lists=%' limit 1),
                                     sidecar_internal.ivfflat_lists(rows)) as lists) l;
 $$;

@@ -110,6 +110,15 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
               from unnest(options) with ordinality o(option, n)) v;
 $$;
 
+-- A number of an option or a setting: Postgres takes '1e2' and ' 100.0 ' where an integer belongs, and keeps the text. NULL for anything else.
+create or replace function sidecar_internal.read_number(value text) returns integer
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+    return value::numeric;
+exception when invalid_text_representation or numeric_value_out_of_range or feature_not_supported then
+    return null;
+end $$;
+
 -- The operator class of an access method for the cosine distance of pgvector's type `kind`: its name in pg_opclass is one thing,
 -- its schema that of its extension. NULL where the database has none. Only superusers make operator classes, so whose functions
 -- the build calls is not up to the owner of a table.

@@ -15,19 +15,30 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                     case name when 'hnsw.ef_search' then '40' when 'hnsw.max_scan_tuples' then '20000' when 'ivfflat.probes' then '1' else 'off' end);
 $$;
 
--- The number of lists of an IVFFlat index of a watch, of several the largest; 100 is pgvector's default.
+-- The number of lists of an IVFFlat index on the vectors of a watch, of several the largest. NULL if there is none. Of any index that Postgres may
+-- scan: the former one serves until the new one is built. In PL/pgSQL, which caches its plan: every search calls this.
 create or replace function sidecar_internal.lists_of(w sidecar_internal.watches) returns integer
-language sql stable set search_path = pg_catalog, pg_temp as $$
-    select coalesce(max(o.option_value::integer), 100)
-        from sidecar_internal.tree_of(coalesce(w.companion, w.relation)) t
-        cross join lateral sidecar_internal.usable_indexes(w, t.home) u
-        join pg_class c on c.oid = u.index
-        cross join lateral pg_options_to_table(c.reloptions) o
-        where t.is_leaf and o.option_name = 'lists';
-$$;
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    top constant regclass := coalesce(w.companion, w.relation);
+    vector_tables oid[] := array[top];
+begin
+    if (select c.relkind = 'p' from pg_class c where c.oid = top) then
+        vector_tables := array(select t.home from sidecar_internal.tree_of(top) t where t.is_leaf);
+    end if;
+    return (
+        select max(coalesce((select sidecar_internal.read_number(o.option_value) from pg_options_to_table(c.reloptions) o where o.option_name = 'lists'), 100))
+            from unnest(vector_tables) t(home)
+            join pg_index i on i.indrelid = t.home
+            join pg_class c on c.oid = i.indexrelid and c.relam = (select am.oid from pg_am am where am.amname = 'ivfflat')
+            join pg_attribute a on a.attrelid = i.indrelid and a.attname = w.target
+            where i.indisvalid and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+                                           and d.refobjid = i.indrelid and d.refobjsubid = a.attnum));
+end $$;
 
 -- Has searches scan the index until they have enough rows that meet their filter, and returns the former settings for
--- apply_settings. Not as settings of a function, which only a superuser could restore from a dump.
+-- apply_settings. Not as settings of a function, which only a superuser could restore from a dump. Those of HNSW and of IVFFlat: the
+-- planner takes whichever index it finds, and beside the one that the watch asks for that may be its former one or a user's own.
 --   is_strict   in the order of distance; else nearly so, which finds more. IVFFlat scans only nearly so
 --   ef_search, max_scan_tuples   the least for an HNSW index; NULL leaves them to the session
 -- Of an IVFFlat index at least the square root of its lists are read, as pgvector recommends; its own default is one list. Other
@@ -36,19 +47,18 @@ create or replace function sidecar_internal.prepare_scan(
     w sidecar_internal.watches, is_strict boolean, ef_search bigint default null, max_scan_tuples bigint default null) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    wanted jsonb := '{}';
+    lists constant integer := sidecar_internal.lists_of(w);
+    wanted jsonb := jsonb_build_object('hnsw.iterative_scan', case when is_strict then 'strict_order' else 'relaxed_order' end);
     former jsonb;
 begin
-    if w.index_method = 'hnsw' then
-        wanted := jsonb_build_object('hnsw.iterative_scan', case when is_strict then 'strict_order' else 'relaxed_order' end);
-        if ef_search is not null then
-            wanted := wanted || jsonb_build_object(
-                'hnsw.ef_search', least(greatest(ef_search, 100, sidecar_internal.session_setting('hnsw.ef_search')::bigint), 1000),
-                'hnsw.max_scan_tuples', least(greatest(max_scan_tuples, 20000), 2147483647));
-        end if;
-    elsif w.index_method = 'ivfflat' then
-        wanted := jsonb_build_object('ivfflat.iterative_scan', 'relaxed_order', 'ivfflat.probes',
-            greatest(ceil(sqrt(sidecar_internal.lists_of(w)))::integer, sidecar_internal.session_setting('ivfflat.probes')::integer));
+    if ef_search is not null then
+        wanted := wanted || jsonb_build_object(
+            'hnsw.ef_search', least(greatest(ef_search, 100, sidecar_internal.read_number(sidecar_internal.session_setting('hnsw.ef_search'))), 1000),
+            'hnsw.max_scan_tuples', least(greatest(max_scan_tuples, 20000), 2147483647));
+    end if;
+    if lists is not null then
+        wanted := wanted || jsonb_build_object('ivfflat.iterative_scan', 'relaxed_order', 'ivfflat.probes',
+            greatest(ceil(sqrt(lists))::integer, sidecar_internal.read_number(sidecar_internal.session_setting('ivfflat.probes'))));
     end if;
     select coalesce(jsonb_object_agg(s.key, sidecar_internal.session_setting(s.key)), '{}') into former from jsonb_each_text(wanted) s;
     perform sidecar_internal.apply_settings(wanted);

@@ -81,7 +81,7 @@ begin
     if w.index_method = 'hnsw' then
         return array(select distinct e from unnest(array[40, 100, 200, 400, usual]) e order by e);
     end if;
-    advised := ceil(sqrt(sidecar_internal.lists_of(w)));
+    advised := ceil(sqrt(coalesce(sidecar_internal.lists_of(w), 100)));
     return array(select distinct least(e, 32768) from unnest(array[(advised + 1) / 2, advised, 2 * advised, 4 * advised, usual]) e order by 1);
 end $$;
 
@@ -220,7 +220,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Statements that replace the index that was measured by one with twice its connections; an IVFFlat index by one whose lists are those of
--- the present rows. Sidecars keep it: any index of the method that has the options of the watch will do.
+-- the present rows. Sidecars keep it: any index of the method that has the options of the watch will do. Of a watch that asks for such an
+-- option itself, the call that asks for another value, upon which a sidecar builds that index.
 create or replace function sidecar_internal.larger_index_statement(w sidecar_internal.watches, index regclass) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -229,15 +230,24 @@ declare
     mode constant text := case when class.relkind = 'I' then '' else 'concurrently ' end;
     m integer;
     ef_construction integer;
+    wanted text[];
+    kept text[];
 begin
     if w.index_method = 'ivfflat' then
-        return format(E'create index %son %s using ivfflat %s%s;\ndrop index %s%s;', mode, vector_table, sidecar_internal.index_key(w),
-                      sidecar_internal.options_to_build(w, vector_table), mode, index);
+        wanted := array['lists=' || sidecar_internal.ivfflat_lists((sidecar_internal.count_rows(vector_table, false)).n)];
+    else
+        select coalesce(max(sidecar_internal.read_number(o.option_value)) filter (where o.option_name = 'm'), 16),
+               coalesce(max(sidecar_internal.read_number(o.option_value)) filter (where o.option_name = 'ef_construction'), 64) into m, ef_construction
+            from pg_options_to_table(class.reloptions) o;
+        m := least(2 * m, 100);
+        wanted := array['m=' || m, 'ef_construction=' || least(greatest(2 * ef_construction, 4 * m), 1000)];
     end if;
-    select coalesce(max(o.option_value::integer) filter (where o.option_name = 'm'), 16),
-           coalesce(max(o.option_value::integer) filter (where o.option_name = 'ef_construction'), 64) into m, ef_construction
-        from pg_options_to_table(class.reloptions) o;
-    m := least(2 * m, 100);
-    return format(E'create index %son %s using hnsw %s with (m = %s, ef_construction = %s);\ndrop index %s%s;', mode, vector_table,
-                  sidecar_internal.index_key(w), m, least(greatest(2 * ef_construction, 4 * m), 1000), mode, index);
+    kept := array(select o.option from unnest(w.index_options) with ordinality o(option, n)
+                  where split_part(o.option, '=', 1) not in (select split_part(x.option, '=', 1) from unnest(wanted) x(option)) order by o.n);
+    if kept <> w.index_options then
+        w.index_options := wanted || kept;
+        return regexp_replace(sidecar_internal.watch_statement(w), '\)$', ', replace => true);');
+    end if;
+    return format(E'create index %son %s using %I %s%s;\ndrop index %s%s;', mode, vector_table, w.index_method, sidecar_internal.index_key(w),
+                  sidecar_internal.index_options(wanted || kept), mode, index);
 end $$;

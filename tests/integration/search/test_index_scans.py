@@ -96,8 +96,67 @@ def test_the_square_root_of_the_lists_is_read_unless_the_session_wants_more(
     with ivfflat.transaction():
         former = value(ivfflat, "select sidecar_internal.prepare_scan(w, true) from sidecar_internal.watches w")
         assert value(ivfflat, probes) == str(read)
-    assert former == {"ivfflat.probes": str(of_session), "ivfflat.iterative_scan": "off"}
+    assert former == {
+        "ivfflat.probes": str(of_session),
+        "ivfflat.iterative_scan": "off",
+        "hnsw.iterative_scan": "off",
+    }
     assert value(ivfflat, probes) == str(of_session)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize(
+    ("former", "wanted"), [("hnsw", "ivfflat"), ("using ivfflat with (lists = 100)", "hnsw"), ("ivfflat", "none")]
+)
+def test_the_former_index_is_searched_well_until_the_new_one_is_built(
+    db: Connection, former: str, wanted: str, search: str
+) -> None:
+    fill(db, former)
+    run(
+        db,
+        f"select sidecar.watch('items', 'body', target => 'e', dimensions => {_DIMENSIONS}, index => %s, "
+        "expose => array['tenant'], replace => true)",
+        wanted,
+    )
+    vector = value(db, "select e::text from items where id = 7")
+    found = run(db, SEARCHES[search].format(filter=FILTER), vector)
+    assert [key for key, _ in found] == exact(db, vector, "tenant = 3")
+
+
+@pytest.mark.parametrize("lists", ["1e2", "'100.0'", "' 100 '"])
+def test_the_lists_may_be_spelled_as_postgres_takes_them(db: Connection, lists: str) -> None:
+    fill(db, f"using ivfflat (e) with (lists = {lists})")
+    vector = value(db, "select e::text from items where id = 7")
+    assert len(run(db, SEARCHES["search"].format(filter=""), vector)) == 20
+    run(db, "select * from sidecar.recall('items', sample => 5)")
+    [(lists_of, graph_bytes)] = run(
+        db,
+        "select sidecar_internal.lists_of(w), sidecar_internal.graph_bytes(w, 1000) from sidecar_internal.watches w",
+    )
+    assert (lists_of, graph_bytes > 0) == (_LISTS, True)
+    check_database(db, Limits())
+
+
+@pytest.mark.parametrize("index", ["using ivfflat (e) with (lists = 2)", "using hnsw (e) with (m = 2)", "hnsw"])
+def test_a_sidecar_keeps_the_index_that_doctor_would_build(db: Connection, index: str) -> None:
+    """Of a watch with options of its own, doctor changes these: an index without them would be built again."""
+    fill(db, index)
+    statement = value(
+        db,
+        "select sidecar_internal.larger_index_statement(w, f.index) from sidecar_internal.watches w, "
+        "sidecar_internal.find_index(w.relation, w.target) f",
+    )
+    run(db, statement.replace("concurrently", ""))
+    left = value(db, "select index_statement from sidecar.status")
+    if left is not None:
+        run(db, left.replace("concurrently", ""))
+    assert value(db, "select index_statement from sidecar.status") is None
+    [options] = run(
+        db,
+        "select c.reloptions from pg_class c join pg_index i on i.indexrelid = c.oid "
+        "where i.indrelid = 'items'::regclass and not i.indisprimary",
+    )
+    assert set(options[0]) in ({"lists=10"}, {"m=4", "ef_construction=128"}, {"m=32", "ef_construction=128"})
 
 
 def test_a_session_that_asks_for_more_lists_gets_them(ivfflat: Connection) -> None:
