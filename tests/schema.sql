@@ -5428,6 +5428,8 @@ declare
     condition constant text := sidecar_internal.filter_condition(w, filter, t, w.key_columns || sidecar_internal.exposed_columns(w));
     measure constant text := format('%s%s operator(%s.<=>) $1::%s', vector, case when compared.is_cast then '::' || type else '' end, ext, type);
     keys constant text := sidecar_internal.for_each_key(w.key_columns, null, 'n.k%1$s');
+    rows_to_read constant text := case w.index_method
+        when 'ivfflat' then '($2 * 4 ^ greatest(ceil(log(4, ($2::bigint + $3)::numeric / $2)), 1))::bigint' else '$2::bigint + $3' end;
     beyond constant text := case when after then format(' and (%1$s > $5 or (%1$s = $5 and (%2$s) > (select %3$s from %4$s)))', measure,
         sidecar_internal.for_each_key(w.key_columns, sidecar_internal.exact_keys(w, w.relation, t), '%3$s'),
         sidecar_internal.for_each_key(w.key_columns, null, 'r.k%1$s'), sidecar_internal.typed_key(w, '$6')) else '' end;
@@ -5439,7 +5441,7 @@ begin
         with nearest as materialized (
             select f.* from (
                 select %1$s, %2$s as vector%3$s, %4$s as document, %5$s as place from %6$s where %2$s is not null%7$s
-                order by %5$s fetch first ($2 + $3) rows with ties) f limit $2::bigint + $3 + 1000
+                order by %5$s fetch first (%13$s) rows with ties) f limit %13$s + 1000
         ), page as (
             select n.*, row_number() over (order by n.place + 0, %8$s) as n from nearest n
         )
@@ -5454,7 +5456,7 @@ begin
             format('concat_ws('' '', %s)', (select string_agg(format('%s.%I', t, c), ', ') from unnest(document) c)) else 'null::text' end,
         measure, tables, condition || beyond, keys, sidecar_internal.key_fields(w, 'n'), case w.storage when 'vector' then '' else format('::%s.vector', ext) end, ext,
         case when shown is null then '''{}''::json'
-             else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end);
+             else format('(select json_object_agg(v.name, v.value) from (values %s) v(name, value))', shown) end, rows_to_read);
 end $_$;
 
 CREATE FUNCTION sidecar_internal.search_statement(w sidecar_internal.watches) RETURNS text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -121,6 +122,30 @@ def test_the_former_index_is_searched_well_until_the_new_one_is_built(
     vector = value(db, "select e::text from items where id = 7")
     found = run(db, SEARCHES[search].format(filter=FILTER), vector)
     assert [key for key, _ in found] == exact(db, vector, "tenant = 3")
+
+
+@pytest.mark.parametrize("by", ["skip", "after"])
+def test_pages_of_a_filtered_search_have_each_row_once_in_order(ivfflat: Connection, by: str) -> None:
+    """The index goes on after its first lists, and gives rows that are nearer than some before."""
+    page_of = (
+        "select key->>'id', place from sidecar.search_page('items', %s::vector::real[], k => 5, "
+        """filter => '{"tenant": 3}', skip => %s, after => %s::text::jsonb)"""
+    )
+    for row in range(1, 11):
+        vector = value(ivfflat, "select e::text from items where id = %s", row)
+        found: list[str] = []
+        place = None
+        for number in range(4):
+            page = run(
+                ivfflat,
+                page_of,
+                vector,
+                5 * number if by == "skip" else 0,
+                json.dumps(place) if by == "after" and place else None,
+            )
+            found += [key for key, _ in page]
+            place = max((place for _, place in page), key=lambda place: int(place["n"]))
+        assert found == exact(ivfflat, vector, "tenant = 3")
 
 
 @pytest.mark.parametrize("lists", ["1e2", "'100.0'", "' 100 '"])
