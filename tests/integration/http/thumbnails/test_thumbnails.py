@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from PIL import Image
 from pydantic import SecretStr
@@ -20,7 +21,8 @@ from tests.integration.http.errors import assert_error
 from tests.integration.http.pictures import picture, pixel_bomb
 from tests.integration.http.thumbnails.photos import JPEG, make_photos, opened
 from tests.integration.search.shop import claim_space, connect, make_encoder, make_products, search, searching
-from tests.integration.sql.session import Connection, run
+from tests.integration.sql.queue import fail
+from tests.integration.sql.session import Connection, run, value
 from tests.waiting import wait_until_async
 
 BOUND, TENANT, ADMIN, SEARCH = (f"{name}-key-0123456789" for name in ("bound", "tenant", "admin", "search"))
@@ -259,3 +261,27 @@ async def test_without_a_database_while_it_is_away_and_before_the_model_is_there
         assert_error(await get(client), 404, "no_database", "There are no pictures")
     async with serving(database_url=nowhere, ingest=False) as client:
         assert_error(await get(client), 503, "database_unavailable", "The service does not reach its database.")
+
+
+async def test_a_cast_that_the_tables_owner_made_is_never_called(database_url: str, db: Connection) -> None:
+    """It would run with the rights of the service, or of the role that reads."""
+    encoder = make_photos(db)
+    fail(db, value(db, "select id from sidecar_internal.watches"), 1, "not_a_picture", "")
+    run(
+        db,
+        """
+        create type pair as (n int);
+        create function bytea_of(pair) returns bytea language plpgsql as
+            $$ begin raise 'called by %', current_user; end $$;
+        create cast (pair as bytea) with function bytea_of(pair) as implicit;
+        alter table photos drop column photo cascade;
+        alter table photos add column photo pair default row(1)
+        """,
+    )
+    async with searching(database_url, encoder) as client:
+        assert_error(await get(client, path="/failures/thumbnail"), 404, "unknown_row", "", "key")
+        assert_error(await get(client), 403, "column_not_exposed", "", "table")
+    call = "select from sidecar_internal.picture_of('photos', 'e', '{\"id\": 1}', '{}', false, 10)"
+    assert run(db, call) == []
+    with pytest.raises(psycopg.errors.RaiseException, match="called"):
+        run(db, "select photo::bytea from photos")  # control
