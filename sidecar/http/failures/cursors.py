@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 
 import orjson
 
@@ -25,8 +25,9 @@ def read_cursor(text: str | None) -> tuple[datetime, int, str] | None:
         return None
     try:
         at, watch_id, digest = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        place = datetime.fromisoformat(at), int(watch_id), str(digest)
-        if place[0].tzinfo is not None and 0 <= place[1] <= _MAX_INTEGER and "\0" not in digest:
+        failed_at = datetime.fromisoformat(at)
+        place = failed_at.astimezone(UTC), int(watch_id), str(digest)  # UTC: not every zone's first year has one in it
+        if failed_at.tzinfo is not None and 0 <= place[1] <= _MAX_INTEGER and "\0" not in digest:
             return place
     except (binascii.Error, ValueError, TypeError, OverflowError):
         pass

@@ -177,6 +177,8 @@ HOSTILE_QUERIES = [
     ({"after": "é"}, "wrong_cursor", "after"),
     ({"after": "WyIyMDI2LTAxLTAxIiwxLCJ7fSJd"}, "wrong_cursor", "after"),  # a time without its zone
     ({"after": "WyIyMDI2LTAxLTAxVDAwOjAwOjAwKzAwOjAwIiwgMSwgIlx1MDAwMCJd"}, "wrong_cursor", "after"),
+    ({"after": "WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzE0OjAwIiwxLCJ4Il0"}, "wrong_cursor", "after"),  # before the year 1 in UTC
+    ({"after": "WyI5OTk5LTEyLTMxVDIzOjU5OjU5LTE0OjAwIiwxLCJ4Il0"}, "wrong_cursor", "after"),  # after the year 9999
     ({"after": "x" * 20_000}, "too_long", "after"),
     ({"reason": "r" * 101}, "too_long", "reason"),
     ({"reason": "a\0"}, "wrong_value", "reason"),
