@@ -132,7 +132,7 @@ def _load(
 def _draft(picture: ImageFile.ImageFile, choose_reduction: ChooseReduction) -> Reduced | None:
     """Has an opened JPEG reduced while it is loaded, by as much of the chosen factor as libjpeg can."""
     width, height = picture.size
-    chosen = choose_reduction(width, height)
+    chosen = min(choose_reduction(width, height), width, height)  # of a narrower picture, no whole pixel would be left
     factor = next((factor for factor in _DRAFTS if factor <= chosen), 1)
     if factor == 1:
         return None

@@ -41,10 +41,14 @@ async def test_every_format_is_made_small_and_looks_alike() -> None:
             assert np.abs(np.asarray(small, np.int16) - np.asarray(expected, np.int16)).mean() < 12, name
 
 
-@pytest.mark.parametrize(("size", "expected"), [((40, 30), (40, 30)), ((5000, 2), (64, 1)), ((3, 900), (1, 64))])
-async def test_small_and_narrow_pictures(size: tuple[int, int], expected: tuple[int, int]) -> None:
+@pytest.mark.parametrize("name", ["PNG", "JPEG"])
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((40, 30), (40, 30)), ((5000, 2), (64, 1)), ((3, 900), (1, 64)), ((900, 1), (64, 1)), ((7, 5000), (1, 64))],
+)
+async def test_small_and_narrow_pictures(size: tuple[int, int], expected: tuple[int, int], name: str) -> None:
     async with running_pool() as pool:
-        assert opened(await pool.shrink(encode(make_picture(*size), "PNG"), 64)).size == expected
+        assert opened(await pool.shrink(encode(make_picture(*size), name), 64)).size == expected
 
 
 async def test_views_and_thumbnails_take_turns_in_one_process() -> None:
