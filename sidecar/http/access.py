@@ -153,7 +153,8 @@ def check_local_request(scope: RequestScope, cors_origins: Collection[str]) -> N
     """Raises AccessDenied unless a program on this machine sent the request.
 
     It must have arrived on a loopback address, under a loopback name, and from no page of another site: Host reveals a
-    page whose own name resolves to 127.0.0.1 (DNS rebinding), Origin one that posts here from elsewhere.
+    page whose own name resolves to 127.0.0.1 (DNS rebinding), Origin one that posts here from elsewhere, Sec-Fetch-Site
+    one that only reads, as for a picture: it cannot see the answer, but would have the work done.
     """
     address = _server_address(scope)
     if not (address == _USUAL_ADDRESS or is_loopback_address(address) or address.startswith("/")):
@@ -167,6 +168,18 @@ def check_local_request(scope: RequestScope, cors_origins: Collection[str]) -> N
         if not _is_allowed_origin(origin, cors_origins):
             message = f"The service has no keys, and without them pages of {origin} may not use it: CORS_ALLOW_ORIGINS."
             raise AccessDenied(403, "untrusted_origin", message)
+    if _is_embedded_elsewhere(scope):
+        message = "The service has no keys, and without them pages of other sites may not use it: CORS_ALLOW_ORIGINS."
+        raise AccessDenied(403, "untrusted_origin", message)
+
+
+def _is_embedded_elsewhere(scope: RequestScope) -> bool:
+    """Whether a page of another site sent this, without saying which; false for a link that a user follows."""
+    return (
+        "cross-site" in header_values(scope, b"sec-fetch-site")
+        and not header_values(scope, b"origin")
+        and "document" not in header_values(scope, b"sec-fetch-dest")
+    )
 
 
 def _server_address(scope: RequestScope) -> str:

@@ -127,3 +127,19 @@ async def test_with_keys_neither_host_nor_origin_matter() -> None:
         headers = {"Authorization": f"Bearer {key}", "Host": "sidecar.example", "Origin": "https://app.example"}
         assert (await client.get("/status", headers=headers)).status_code == 200
         assert (await client.get("/status", headers={"Host": "localhost"})).status_code == 401
+
+
+async def test_what_a_page_of_another_site_embeds_is_denied_and_a_link_to_here_is_not() -> None:
+    """A picture, script or fetch without CORS has no Origin: the page sees no answer, but the work would be done."""
+    async with asked_at("http://127.0.0.1:9000") as client:
+        for mode, dest in (("no-cors", "image"), ("no-cors", "empty"), ("navigate", "iframe")):
+            headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+            for path in ("/status", "/events", "/map?table=a"):
+                assert_error(await client.get(path, headers=headers), 403, "untrusted_origin", "The service has no")
+        link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        assert (await client.get("/status", headers=link)).status_code == 200
+        for site in ("same-origin", "same-site", "none"):
+            assert (await client.get("/status", headers={"Sec-Fetch-Site": site})).status_code == 200
+    async with asked_at("http://127.0.0.1:9000", cors_allow_origins="https://shop.example") as client:
+        page = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "empty", "Origin": "https://shop.example"}
+        assert (await client.get("/status", headers=page)).status_code == 200
