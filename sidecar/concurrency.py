@@ -54,10 +54,10 @@ async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def run_to_completion(work: Coroutine[Any, Any, None], name: str) -> None:
-    """Awaits `work` even while the caller is being cancelled, however often; the cancellation is raised afterwards.
+async def run_to_completion(work: Coroutine[Any, Any, T], name: str) -> T:
+    """The result of `work`, which ends even while the caller is being cancelled, however often.
 
-    An error of `work` gives way to the cancellation.
+    The cancellation is raised afterwards. An error of `work` gives way to it.
     """
     task = asyncio.create_task(work, name=name)
     cancelled: asyncio.CancelledError | None = None
@@ -70,7 +70,7 @@ async def run_to_completion(work: Coroutine[Any, Any, None], name: str) -> None:
         if not task.cancelled():
             task.exception()  # or it would be logged as never retrieved
         raise cancelled
-    task.result()
+    return task.result()
 
 
 async def in_daemon_thread(name: str, work: Callable[[], T]) -> T:

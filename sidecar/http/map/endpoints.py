@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sidecar.concurrency import run_to_completion
 from sidecar.errors import InputError
 from sidecar.http.access import key_of
 from sidecar.http.body_models import AnswerModel
@@ -24,6 +25,7 @@ from sidecar.http.operation import Operation, QueryParameter, Scope
 from sidecar.http.query_parameters import read_query
 from sidecar.http.watches.finding import find_watch
 from sidecar.http.watches.grant import Grant
+from sidecar.postgres.database import Database
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.sampled_rows import SampledRow, sample_rows
 
@@ -49,7 +51,7 @@ class MapAnswer(AnswerModel):
 
 
 class MapEndpoint:
-    """`GET /map`. One map is computed at a time. `reads`: None without a database."""
+    """`GET /map`. One sample is read and projected at a time: it may have 100 MB. `reads`: None without a database."""
 
     def __init__(self, reads: Reads | None, limits: RequestLimits) -> None:
         self._reads = reads
@@ -82,19 +84,26 @@ class MapEndpoint:
         rows = values.integers.get("rows", USUAL_ROWS)
         sample = partial(sample_rows, watch=watch, rows=rows, timeout_s=self._limits.timeout_s)
         with grant.explaining(watch):
-            sampled, _ = await cancel_on_disconnect(request, self._reads.read(sample))
-        return JsonResponse(await self._answer(sampled))
+            return await cancel_on_disconnect(request, self._answer(self._reads, sample))
 
-    async def _answer(self, rows: Sequence[SampledRow]) -> MapAnswer:
-        if not rows:
-            return MapAnswer(points=[], shares=[0.0, 0.0])
+    async def _answer(self, reads: Reads, sample: Callable[[Database], Awaitable[list[SampledRow]]]) -> Response:
         async with self._computing:
-            found = await asyncio.to_thread(_project_rows, rows)
-        points = [
-            MapPoint(key=orjson.loads(row.key), label=row.label, x=x, y=y)
-            for row, (x, y) in zip(rows, found.points.tolist(), strict=True)
-        ]
-        return MapAnswer(points=points, shares=found.shares.tolist())
+            rows, _ = await reads.read(sample)
+            if not rows:
+                return JsonResponse(MapAnswer(points=[], shares=[0.0, 0.0]))
+            # A thread cannot be cancelled; before its end, no other may begin.
+            found = await run_to_completion(asyncio.to_thread(_project_rows, rows), "map-projection")
+        return JsonResponse(
+            {
+                "points": [_point(row, x, y) for row, (x, y) in zip(rows, found.points.tolist(), strict=True)],
+                "shares": found.shares.tolist(),
+            }
+        )
+
+
+def _point(row: SampledRow, x: float, y: float) -> dict[str, Any]:
+    """A MapPoint. The key is Postgres' own JSON, with all the digits of its numbers."""
+    return {"key": orjson.Fragment(row.key), "label": row.label, "x": x, "y": y}
 
 
 def _project_rows(rows: Sequence[SampledRow]) -> Projection:

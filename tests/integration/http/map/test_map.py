@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from tests.encoders import HashEncoder
 from tests.integration.http.conftest import Serving
 from tests.integration.http.errors import assert_error
 from tests.integration.search.shop import TITLES, claim_space, connect, make_products, searching
-from tests.integration.sql.session import Connection, run
+from tests.integration.sql.session import Connection, run, value
+from tests.waiting import wait_until_async
 
 TENANT = "tenant-key-0123456789"
 KEYS = f"""
@@ -130,6 +133,42 @@ async def test_pictures_and_columns_that_are_not_exposed_are_in_no_label(databas
     async with searching(database_url, HashEncoder()) as client:
         answer = await read(client, table="files")
     assert answer == {"points": [{"key": {"id": 1}, "label": None, "x": 0.0, "y": 0.0}], "shares": [0.0, 0.0]}
+
+
+async def test_keys_have_all_the_digits_of_their_numbers(database_url: str, db: Connection) -> None:
+    run(db, "create table amounts (id numeric primary key, title text)")
+    run(db, "select sidecar.watch('amounts', 'title', target => 'e', dimensions => 16)")
+    run(db, "set sidecar.writer = 'on'")
+    for key in ("12345678901234567890123", "0.1234567890123456789"):
+        run(db, "insert into amounts values (%s, '', array_fill(0.25::real, array[16])::vector)", key)
+    async with searching(database_url, HashEncoder()) as client:
+        answer = (await client.get("/map", params={"table": "amounts"})).text
+    assert '{"id":12345678901234567890123}' in re.sub(r"\s", "", answer)
+    assert '{"id":0.1234567890123456789}' in re.sub(r"\s", "", answer)
+
+
+async def test_one_sample_is_read_at_a_time(database_url: str, encoder: HashEncoder, db: Connection) -> None:
+    """Those that wait hold no rows."""
+    reading = """
+        select count(*) from pg_stat_activity
+        where query like '%sidecar_internal.sample_rows%' and wait_event_type = 'Lock'
+    """
+
+    async def is_reading() -> bool:
+        return bool(await asyncio.to_thread(value, db, reading) > 0)
+
+    async with searching(database_url, encoder) as client:
+        await asyncio.gather(*(read(client) for _ in range(8)))  # opens the pool's connections
+        with connect(database_url) as blocker, blocker.transaction():
+            blocker.execute("lock table products")
+            asked = [asyncio.create_task(client.get("/map?table=products")) for _ in range(5)]
+            await wait_until_async(is_reading, "a sample that waits for the table")
+            seen = []
+            for _ in range(20):
+                assert (await client.get("/watches")).status_code == 200
+                seen.append(await asyncio.to_thread(value, db, reading))
+            assert max(seen) == 1
+        await asyncio.gather(*asked)
 
 
 async def test_without_vectors_without_a_watch_and_without_a_database(
