@@ -2,6 +2,7 @@
 
 import { AddScreen } from "../add/screen.js";
 import { addressFor, useAddress } from "../address.js";
+import { DoctorScreen } from "../doctor/screen.js";
 import { FailuresScreen } from "../failures/screen.js";
 import { html, useEffect, useRef } from "../html.js";
 import { Empty } from "../parts/notices.js";
@@ -16,6 +17,7 @@ const SCREENS = [
   { name: "rows", title: "Rows", screen: RowsScreen },
   { name: "failures", title: "Failures", screen: FailuresScreen },
   { name: "add", title: "Add", screen: AddScreen },
+  { name: "doctor", title: "Doctor", screen: DoctorScreen },
 ];
 
 export function Shell() {
