@@ -6,6 +6,7 @@ import { DoctorScreen } from "../doctor/screen.js";
 import { FailuresScreen } from "../failures/screen.js";
 import { html, useEffect, useRef } from "../html.js";
 import { Empty } from "../parts/notices.js";
+import { MapScreen } from "../map/screen.js";
 import { RowsScreen } from "../rows/screen.js";
 import { SearchScreen } from "../search/screen.js";
 import { KeyPrompt } from "./key_prompt.js";
@@ -17,6 +18,7 @@ const SCREENS = [
   { name: "rows", title: "Rows", screen: RowsScreen },
   { name: "failures", title: "Failures", screen: FailuresScreen },
   { name: "add", title: "Add", screen: AddScreen },
+  { name: "map", title: "Map", screen: MapScreen },
   { name: "doctor", title: "Doctor", screen: DoctorScreen },
 ];
 
