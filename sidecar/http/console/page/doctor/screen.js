@@ -25,8 +25,8 @@ export function DoctorScreen() {
 function Findings({ answer }) {
   const { findings, not_checked: notChecked } = answer;
   return html`
-    <p class="muted" role="status">${summaryOf(findings, notChecked)}</p>
-    ${findings.length === 0 && html`<${Empty} title="Nothing to repair"><p>Each check of the database, and of the way to it, is content.</p><//>`}
+    <p class=${findings.length === 0 && notChecked.length === 0 ? "offscreen" : "muted"} role="status">${summaryOf(findings, notChecked)}</p>
+    ${findings.length === 0 && html`<${Empty} title="Nothing to repair"><p>Every check of the database, and of the way to it, passed.</p><//>`}
     <ul class="findings" aria-label="Findings">
       ${findings.map((finding, number) => html`<${Finding} key=${number} finding=${finding} />`)}
     </ul>

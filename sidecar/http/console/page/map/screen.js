@@ -14,10 +14,16 @@ const SIZES = [200, 500, 1000, 2000];
 export function MapScreen({ fields, list }) {
   if (list.error) return html`<h1>Map</h1><${Problem} error=${list.error} retry=${list.reload} />`;
   if (list.watches === null) return html`<h1 class="offscreen">Map</h1><${Busy} />`;
-  const watch = list.watches.find((each) => each.watch === fields.watch) ?? list.watches.find((each) => each.searchable) ?? list.watches[0];
+  const watch = list.watches.find((each) => each.watch === fields.watch) ?? usualWatch(list.watches);
   if (watch === undefined) return html`<h1>Map</h1><${Empty} title="Nothing is watched yet"><p>The rows of a watched table are drawn here once they have vectors.</p><//>`;
   const rows = SIZES.includes(Number(fields.rows)) ? Number(fields.rows) : 500;
   return html`<${MapOf} key=${watch.watch} watch=${watch} watches=${list.watches} rows=${rows} />`;
+}
+
+// Pictures tell more at a glance than texts.
+function usualWatch(watches) {
+  const searchable = watches.filter((each) => each.searchable);
+  return searchable.find((each) => each.has_thumbnails) ?? searchable[0] ?? watches[0];
 }
 
 function MapOf({ watch, watches, rows }) {
