@@ -55,6 +55,18 @@ def test_failures(open_console: OpenConsole, demo: Process, width: int, *, dark:
 
 
 @LOOKS
+def test_map_and_doctor(open_console: OpenConsole, demo: Process, width: int, *, dark: bool) -> None:
+    console = open_console(demo.url, width=width, dark=dark).open("map", rows="200")
+    console.page.get_by_role("application").focus()
+    console.page.keyboard.press("ArrowRight")
+    expect(console.page.get_by_role("complementary", name="The row").locator("img")).to_be_visible()
+    check(console)
+    console.open("doctor")
+    console.page.get_by_text("What was measured").click()
+    check(console)
+
+
+@LOOKS
 def test_problems(open_console: OpenConsole, demo: Process, width: int, *, dark: bool) -> None:
     console = open_console(demo.url, width=width, dark=dark).open(like='{"no": 1}')
     expect(console.page.get_by_role("alert")).to_be_visible()

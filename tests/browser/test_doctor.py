@@ -6,27 +6,27 @@ import psycopg
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenConsole, Toys
-from tests.servers import Server
+from tests.browser.test_keys import SQL
+from tests.waiting import wait_until
 
 
 def test_a_fault_is_shown_with_the_statement_that_repairs_it_until_it_is_repaired(
-    open_console: OpenConsole, toys: Toys, postgres_server: Server, migrated_template: str
+    open_console: OpenConsole, toys: Toys, database_url: str
 ) -> None:
-    with (
-        postgres_server.lend_database(migrated_template) as url,
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
-        connection.execute("create table items (id int primary key, title text)")
-        connection.execute("select sidecar.watch('items', 'title', target => 'e', dimensions => 16)")
-        connection.execute("alter table items disable trigger all")
-        console = open_console(toys(url).url).open("doctor")
-        finding = console.page.get_by_role("list", name="Findings").get_by_role("listitem").filter(has_text="problem")
-        expect(finding.first).to_contain_text("items")
-        repair = console.page.get_by_role("region", name="SQL that repairs it").first.inner_text()
-        connection.execute(repair.encode())
-        console.page.wait_for_function("() => true")
-        console.page.get_by_role("button", name="Look again").click()
-        expect(finding).to_have_count(0, timeout=60_000)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SQL)
+        connection.execute("alter table mugs disable trigger all")
+        page = open_console(toys(database_url).url).open("doctor").page
+        finding = page.get_by_role("list", name="Findings").get_by_role("listitem").filter(has_text="disabled")
+        expect(finding).to_have_count(1)
+        connection.execute(finding.get_by_role("region", name="SQL that repairs it").inner_text().encode())
+
+        def is_repaired() -> bool:  # a result is given for five seconds
+            page.get_by_role("button", name="Look again").click()
+            expect(page.get_by_role("status", name="Looking")).to_have_count(0)
+            return finding.count() == 0
+
+        wait_until(is_repaired, "the finding to disappear", 30)
 
 
 def test_a_database_that_is_away_is_told_with_what_to_do(open_console: OpenConsole, toys: Toys) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import psycopg
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenConsole, Toys
+from tests.browser.test_keys import SQL
 from tests.integration.server.process import Process
-from tests.servers import Server
 
 
 def test_the_arrow_keys_go_from_row_to_row_and_the_pointer_chooses_one(
@@ -40,16 +41,20 @@ def test_a_row_of_the_map_leads_to_a_search_for_rows_like_it(open_console: OpenC
 def test_another_watch_and_another_number_of_rows_are_drawn_at_once(open_console: OpenConsole, demo: Process) -> None:
     page = open_console(demo.url).open("map").page
     expect(page.get_by_role("application").locator("circle")).to_have_count(500)
-    page.get_by_label("Rows").select_option("200")
+    page.get_by_role("combobox", name="Rows").select_option("200")
     expect(page.get_by_role("application").locator("circle")).to_have_count(200)
-    page.get_by_label("Watch").select_option("public.emoji.name_embedding")
+    page.get_by_role("combobox", name="Watch").select_option("public.emoji.name_embedding")
     expect(page).to_have_url(f"{demo.url}/#/map?watch=public.emoji.name_embedding&rows=200")
     expect(page.get_by_role("application").locator("circle")).to_have_count(200)
 
 
-def test_a_table_without_vectors_says_so(
-    open_console: OpenConsole, toys: Toys, postgres_server: Server, migrated_template: str
+def test_where_nothing_is_watched_or_has_a_vector_the_screen_says_so(
+    open_console: OpenConsole, toys: Toys, database_url: str
 ) -> None:
-    with postgres_server.lend_database(migrated_template) as url:
-        page = open_console(toys(url).url).open("map").page
-        expect(page.get_by_role("heading", name="Nothing is watched yet")).to_be_visible()
+    service = toys(database_url, INGEST="0")
+    page = open_console(service.url).open("map").page
+    expect(page.get_by_role("heading", name="Nothing is watched yet")).to_be_visible()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SQL)
+    page.reload()
+    expect(page.get_by_role("heading", name="No vectors yet")).to_be_visible()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 
+import psycopg
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OpenConsole
+from tests.browser.conftest import OpenConsole, Toys
 from tests.browser.console import Console
+from tests.browser.test_keys import SQL
 from tests.integration.server.process import Process
 from tests.named_tests import ROOT
 
@@ -54,3 +56,26 @@ def test_failures(open_console: OpenConsole, demo: Process, width: int, height: 
     console = open_console(demo.url, width=width, height=height, dark=dark).open("failures")
     expect(console.page.get_by_role("heading", name="No row has failed")).to_be_visible()
     take(console, "failures", dark=dark)
+
+
+@LOOKS
+def test_map(open_console: OpenConsole, demo: Process, width: int, height: int, *, dark: bool) -> None:
+    console = open_console(demo.url, width=width, height=height, dark=dark).open("map")
+    console.page.get_by_role("application").focus()
+    for _ in range(40):
+        console.page.keyboard.press("ArrowRight")
+    expect(console.page.get_by_role("complementary", name="The row").locator("img")).to_be_visible()
+    console.page.wait_for_load_state("networkidle")
+    take(console, "map", dark=dark)
+
+
+@LOOKS
+def test_doctor(
+    open_console: OpenConsole, toys: Toys, database_url: str, width: int, height: int, *, dark: bool
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SQL)
+        connection.execute("alter table mugs disable trigger all")
+    console = open_console(toys(database_url).url, width=width, height=height, dark=dark).open("doctor")
+    expect(console.page.get_by_role("list", name="Findings")).to_contain_text("disabled")
+    take(console, "doctor", dark=dark)
