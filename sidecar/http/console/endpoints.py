@@ -20,7 +20,7 @@ from sidecar.http.operation import MediaType, Operation
 _FILES = files("sidecar.http.console") / "page"
 _PAGE = "index.html"
 _PRELOADS = "<!-- modules -->"  # in the page; without them a browser finds the modules one import after another
-_LOADED_LATER = ("vendor/uPlot.js",)
+_LOADED_LATER = ("vendor/uPlot.js", "live.js", "add/", "doctor/", "failures/", "map/", "rows/")
 _MEDIA_TYPES = {".js": MediaType.JAVASCRIPT, ".css": MediaType.CSS, ".svg": MediaType.SVG}
 # Trusted types: not even a script of ours can turn a string into markup.
 _HEADERS = {
@@ -82,7 +82,7 @@ def _read(folder: Traversable, path: PurePosixPath) -> Iterator[tuple[PurePosixP
 
 
 def _with_preloads(page: str, names: list[str]) -> str:
-    modules = [name for name in names if name.endswith(".js") and name not in _LOADED_LATER]
+    modules = [name for name in names if name.endswith(".js") and not name.startswith(_LOADED_LATER)]
     return page.replace(
         _PRELOADS, "\n    ".join(f'<link rel="modulepreload" href="console/{name}">' for name in modules)
     )

@@ -1,26 +1,24 @@
 // The frame of all screens: name, navigation, theme, key.
 
-import { AddScreen } from "../add/screen.js";
 import { addressFor, useAddress } from "../address.js";
-import { DoctorScreen } from "../doctor/screen.js";
-import { FailuresScreen } from "../failures/screen.js";
-import { html, useEffect, useRef } from "../html.js";
-import { Empty } from "../parts/notices.js";
-import { MapScreen } from "../map/screen.js";
-import { RowsScreen } from "../rows/screen.js";
+import { html, useEffect, useRef, useState } from "../html.js";
+import { Busy, Empty, Problem } from "../parts/notices.js";
 import { SearchScreen } from "../search/screen.js";
 import { KeyPrompt } from "./key_prompt.js";
 import { ThemeButton } from "./theme.js";
 import { useWatches } from "./watches.js";
 
+// The first screen is there at once; each of the others is loaded when it is first looked at.
 const SCREENS = [
   { name: "search", title: "Search", screen: SearchScreen },
-  { name: "rows", title: "Rows", screen: RowsScreen },
-  { name: "failures", title: "Failures", screen: FailuresScreen },
-  { name: "add", title: "Add", screen: AddScreen },
-  { name: "map", title: "Map", screen: MapScreen },
-  { name: "doctor", title: "Doctor", screen: DoctorScreen },
+  { name: "rows", title: "Rows", load: async () => (await import("../rows/screen.js")).RowsScreen },
+  { name: "failures", title: "Failures", load: async () => (await import("../failures/screen.js")).FailuresScreen },
+  { name: "add", title: "Add", load: async () => (await import("../add/screen.js")).AddScreen },
+  { name: "map", title: "Map", load: async () => (await import("../map/screen.js")).MapScreen },
+  { name: "doctor", title: "Doctor", load: async () => (await import("../doctor/screen.js")).DoctorScreen },
 ];
+
+const NOT_LOADED = "This screen could not be loaded from the service. Is it running? Then reload the page.";
 
 export function Shell() {
   const address = useAddress();
@@ -46,11 +44,29 @@ export function Shell() {
     </header>
     <main ref=${main} tabindex="-1">
       ${shown
-        ? html`<${shown.screen} fields=${address.fields} list=${list} />`
+        ? html`<${Screen} key=${shown.name} shown=${shown} fields=${address.fields} list=${list} />`
         : html`<${Empty} title="There is no such screen"><p><a href="#/search">Search</a> is one.</p><//>`}
     </main>
     <${KeyPrompt} />
   `;
+}
+
+function Screen({ shown, fields, list }) {
+  const [state, setState] = useState({ screen: shown.screen ?? null, error: null });
+  useEffect(() => {
+    let isLeft = false;
+    const settle = (changed) => isLeft || setState(changed);
+    shown.load?.().then(
+      (screen) => settle({ screen, error: null }),
+      () => settle({ screen: null, error: new Error(NOT_LOADED) }),
+    );
+    return () => {
+      isLeft = true;
+    };
+  }, []);
+  if (state.error) return html`<h1>${shown.title}</h1><${Problem} error=${state.error} />`;
+  if (state.screen === null) return html`<h1 class="offscreen">${shown.title}</h1><${Busy} />`;
+  return html`<${state.screen} fields=${fields} list=${list} />`;
 }
 
 function Mark() {
