@@ -18,15 +18,19 @@ export function FailuresScreen({ fields, list }) {
   const [selected, setSelected] = useState(new Set());
   const [told, setTold] = useState(null);
   const { answer, error, rows } = failures;
-  const retry = async (body) => {
+  const [refused, setRefused] = useState(null);
+  // `findBodies` promises the requests: one for each watch, as keys are of one table.
+  const retry = async (findBodies) => {
+    setRefused(null);
     try {
-      const done = await postJson("retry", body);
-      setTold(`${plural(done.rows, "row")} will be tried again.`);
+      let amount = 0;
+      for (const body of await findBodies()) amount += (await postJson("retry", body)).rows;
+      setTold(`${plural(amount, "row")} will be tried again.`);
       setSelected(new Set());
-      await failures.reload();
     } catch (problem) {
-      failures.fail(problem);
+      setRefused({ error: problem, again: () => retry(findBodies) });
     }
+    await failures.reload();
   };
   if (error && answer === null) return html`<h1>Failures</h1><${Problem} error=${error} retry=${failures.reload} />`;
   if (answer === null) return html`<h1 class="offscreen">Failures</h1><${Busy} label="Looking for failures" />`;
@@ -38,16 +42,17 @@ export function FailuresScreen({ fields, list }) {
       ${isNarrowed && html`<p><a href=${addressFor("failures")}>Show all</a></p>`}
     </div>
     ${error && html`<${Problem} error=${error} retry=${failures.reload} />`}
+    ${refused && html`<${Problem} error=${refused.error} retry=${refused.again} />`}
     <p class="offscreen" role="status">${told}</p>
     ${answer.reasons.length === 0 && rows.length === 0
       ? html`<${Empty} title=${isNarrowed ? "None of these any more" : "No row has failed"}><p>A row whose content cannot be embedded is named here, with the reason.</p><//>`
       : html`
           <ul class="reasons" aria-label="Reasons">
-            ${answer.reasons.map((reason) => html`<${Reason} key=${reason.reason} reason=${reason} chosen=${chosen} list=${list} rows=${rows} onRetry=${retry} />`)}
+            ${answer.reasons.map((reason) => html`<${Reason} key=${reason.reason} reason=${reason} chosen=${chosen} onRetry=${() => retry(() => bodiesFor(chosen, reason.reason))} />`)}
           </ul>
           <div class="failures-head">
             <p class="muted">${told ?? `${plural(rows.length, "row")} shown${answer.next || failures.next ? ", newest first" : ""}`}</p>
-            <button class="button small" disabled=${picked.length === 0} onClick=${() => retrySome(picked, retry)}><${Icon} name="retry" />${picked.length > 0 ? `Retry ${plural(picked.length, "row")}` : "Retry the selected rows"}</button>
+            <button class="button small" disabled=${picked.length === 0} onClick=${() => retry(() => bodiesOf(picked))}><${Icon} name="retry" />${picked.length > 0 ? `Retry ${plural(picked.length, "row")}` : "Retry the selected rows"}</button>
           </div>
           <ul class="failures" aria-label="Failed rows">
             ${rows.map(
@@ -57,11 +62,12 @@ export function FailuresScreen({ fields, list }) {
                 watch=${list.watches?.find((each) => each.table === row.table && each.target === row.target)}
                 isSelected=${selected.has(idOf(row))}
                 onSelect=${(isOn) => setSelected(withMember(selected, idOf(row), isOn))}
-                onRetry=${() => retrySome([row], retry)}
+                onRetry=${() => retry(() => bodiesOf([row]))}
               />`,
             )}
           </ul>
-          ${failures.next && html`<p class="more"><button class="button" onClick=${failures.more}>Show more</button></p>`}
+          ${failures.next && rows.length >= MAX_SHOWN && html`<p class="note">No more than ${count(MAX_SHOWN)} are shown. Others follow when these are gone; a reason narrows the list.</p>`}
+          ${failures.next && rows.length < MAX_SHOWN && html`<p class="more"><button class="button" onClick=${failures.more}>Show more</button></p>`}
         `}
   `;
 }
@@ -73,61 +79,71 @@ function withMember(members, member, isOn) {
   return changed;
 }
 
-// One request for each watch: keys are of one table.
-async function retrySome(rows, retry) {
+function bodiesOf(rows) {
   const byWatch = Map.groupBy(rows, (row) => JSON.stringify([row.table, row.target]));
-  for (const [watch, some] of byWatch) {
+  return [...byWatch].map(([watch, some]) => {
     const [table, target] = JSON.parse(watch);
-    await retry({ table, target, keys: some.map((row) => row.key) });
-  }
+    return { table, target, keys: some.map((row) => row.key) };
+  });
 }
 
-function Reason({ reason, chosen, rows, onRetry }) {
+// For all rows of a reason: the watches whose rows are shown may not be all that have some.
+async function bodiesFor({ table, target }, reason) {
+  if (table !== null) return [{ table, target, reason }];
+  const { watches } = await getJson("status");
+  return watches.filter((watch) => watch.failed > 0).map((watch) => ({ table: watch.relation, target: watch.target, reason }));
+}
+
+function Reason({ reason, chosen, onRetry }) {
   const isChosen = chosen.reason === reason.reason;
-  const watches = [...new Set(rows.filter((row) => row.reason === reason.reason).map((row) => JSON.stringify([row.table, row.target])))];
-  const retryAll = async () => {
-    for (const watch of watches) {
-      const [table, target] = JSON.parse(watch);
-      await onRetry({ table, target, reason: reason.reason });
-    }
-  };
   return html`<li class=${isChosen ? "reason chosen" : "reason"}>
     <header>
       <h2><button class="link" aria-pressed=${String(isChosen)} onClick=${() => goTo("failures", { ...chosen, reason: isChosen ? null : reason.reason })}>${reason.reason.replaceAll("_", " ")}</button></h2>
       <span class="amount">${count(reason.rows)}</span>
     </header>
     <p class="muted">${reason.advice}</p>
-    ${reason.retry_helps && watches.length > 0 && html`<p><button class="button small" onClick=${retryAll}><${Icon} name="retry" />Retry all</button></p>`}
+    ${reason.retry_helps && html`<p><button class="button small" onClick=${onRetry}><${Icon} name="retry" />Retry all</button></p>`}
   </li>`;
 }
 
-// The rows shown, and again every five seconds while the page is visible: a row that was changed disappears.
+// The rows shown, and again every five seconds while the page is visible: a row that was changed disappears. The newest
+// request wins, and one that lacks a key is not made again by itself: it would ask for the key each time.
 function useFailures(chosen) {
   const [state, setState] = useState({ answer: null, rows: [], next: null, error: null });
   const wanted = useRef(PAGE_ROWS);
+  const running = useRef(null);
+  const lacksKey = useRef(false);
+  const newest = useRef(chosen);
+  newest.current = chosen;
   const asked = JSON.stringify(chosen);
-  const load = async (signal) => {
+  const load = async () => {
+    running.current?.abort();
+    const { signal } = (running.current = new AbortController());
+    lacksKey.current = false;
     try {
-      const answer = await getJson("failures", { ...chosen, limit: Math.min(wanted.current, MAX_SHOWN) }, signal);
-      if (!signal?.aborted) setState({ answer, rows: answer.failures, next: answer.next, error: null });
+      const answer = await getJson("failures", { ...newest.current, limit: Math.min(wanted.current, MAX_SHOWN) }, signal);
+      if (!signal.aborted) setState({ answer, rows: answer.failures, next: answer.next, error: null });
     } catch (error) {
-      if (!signal?.aborted) setState((now) => ({ ...now, error }));
+      if (signal.aborted) return;
+      lacksKey.current = error.status === 401 || error.status === 403;
+      setState((now) => ({ ...now, error }));
+    } finally {
+      if (running.current?.signal === signal) running.current = null;
     }
   };
   useEffect(() => {
-    const aborting = new AbortController();
     wanted.current = PAGE_ROWS;
     setState({ answer: null, rows: [], next: null, error: null });
-    load(aborting.signal);
-    const timer = setInterval(() => document.hidden || load(aborting.signal), REFRESH_MS);
+    load();
+    const timer = setInterval(() => document.hidden || running.current || lacksKey.current || load(), REFRESH_MS);
     return () => {
       clearInterval(timer);
-      aborting.abort();
+      running.current?.abort();
     };
   }, [asked]);
   const more = () => {
     wanted.current += PAGE_ROWS;
     return load();
   };
-  return { ...state, reload: () => load(), more, fail: (error) => setState((now) => ({ ...now, error })) };
+  return { ...state, reload: load, more };
 }
