@@ -60,6 +60,7 @@ def test_a_key_that_lacks_the_scope_can_be_replaced(console: Console) -> None:
 
 
 def test_without_a_key_the_screen_says_what_is_missing(console: Console) -> None:
+    expect(console.page.get_by_role("dialog")).to_be_visible()
     console.page.keyboard.press("Escape")
     expect(console.page.get_by_role("alert")).to_contain_text("Send a key")
     console.page.get_by_role("button", name="Use another key").click()
@@ -74,3 +75,10 @@ def test_below_a_path_no_slash_need_end_the_address(console: Console, end: str) 
     give(console, KEY)
     console.search("red mug")
     console.await_results("red mug")
+
+
+def test_a_key_with_characters_that_no_key_has_is_refused_in_place(console: Console) -> None:
+    give(console, "ключ-к-этому-сервису")
+    expect(console.page.get_by_role("alert")).to_contain_text("No key has the character “к”")
+    give(console, KEY)
+    expect(console.page.get_by_role("searchbox")).to_be_visible()

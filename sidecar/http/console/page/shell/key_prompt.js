@@ -4,6 +4,8 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { Dialog } from "../parts/dialog.js";
 import { onKeyNeeded } from "../service.js";
 
+const NOT_IN_KEYS = /[^\x21-\x7e]/u; // a browser sends no header with others
+
 export function KeyPrompt() {
   const [question, setQuestion] = useState(null);
   const field = useRef(null);
@@ -17,7 +19,10 @@ export function KeyPrompt() {
   };
   const onSubmit = (event) => {
     event.preventDefault();
-    answer(field.current.value.trim() || null);
+    const key = field.current.value.trim();
+    const [strange] = key.match(NOT_IN_KEYS) ?? [];
+    if (strange === undefined) answer(key || null);
+    else setQuestion({ ...question, message: `No key has the character “${strange}”: letters A to z, digits and signs only.` });
   };
   return html`<${Dialog} title="This service needs a key" onClose=${() => answer(null)}>
     <form class="stack" onSubmit=${onSubmit}>
