@@ -30,6 +30,24 @@ def test_an_empty_database_says_how_to_begin_and_notices_the_first_watch(
     console.await_results("green mug")
 
 
+def test_a_watch_that_is_new_is_offered_when_one_comes_back_to_the_search(
+    open_console: OpenConsole, demo: Process
+) -> None:
+    def without_the_last(route: Route) -> None:
+        answer = route.fetch().json()
+        route.fulfill(json={**answer, "watches": answer["watches"][:-1]})
+
+    console = open_console(demo.url)
+    console.page.route("**/watches", without_the_last)
+    console.open()
+    options = console.page.get_by_label("Search in").locator("option")
+    expect(options).to_have_count(1)
+    console.page.unroute("**/watches")
+    console.page.get_by_role("link", name="Rows").click()
+    console.page.get_by_role("link", name="Search").click()
+    expect(options).to_have_count(2)
+
+
 def test_without_a_database_the_screen_names_the_setting(open_console: OpenConsole, toys: Toys) -> None:
     console = open_console(toys("").url).open()
     expect(console.page.get_by_role("alert")).to_contain_text("DATABASE_URL is not set")

@@ -22,7 +22,7 @@ const NOT_LOADED = "This screen could not be loaded from the service. Is it runn
 
 export function Shell() {
   const address = useAddress();
-  const list = useWatches();
+  const list = useWatches(address.screen);
   const main = useRef(null);
   const shown = SCREENS.find((each) => each.name === address.screen);
   const isFirst = useRef(true);

@@ -3,17 +3,17 @@
 import { useCallback, useEffect, useState } from "../html.js";
 import { getJson } from "../service.js";
 
-// `watches` is null until they are known; `error` says why they are not.
-export function useWatches() {
+// `watches` is null until they are known; `error` says why they are not. Read again for each screen: there may be new ones.
+export function useWatches(screen) {
   const [state, setState] = useState({ watches: null, error: null });
   const load = useCallback(async () => {
     try {
       const { watches } = await getJson("watches");
       setState({ watches, error: null });
     } catch (error) {
-      setState({ watches: null, error });
+      setState((now) => (now.watches?.length > 0 ? now : { watches: null, error }));
     }
   }, []);
-  useEffect(() => void load(), []);
+  useEffect(() => void load(), [screen]);
   return { ...state, reload: load };
 }
