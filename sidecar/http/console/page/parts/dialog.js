@@ -11,8 +11,11 @@ export function Dialog({ title, onClose, children, wide = false }) {
     element.current.showModal();
     return () => before?.focus?.();
   }, []);
-  const onClick = (event) => event.target === element.current && onClose(); // outside of it, on the backdrop
-  return html`<dialog ref=${element} class=${wide ? "dialog wide" : "dialog"} aria-labelledby=${titleId} onClose=${onClose} onClick=${onClick}>
+  // Outside of it, on the backdrop. A text that is selected beyond the edge was pressed inside.
+  const pressed = useRef(null);
+  const onPointerDown = (event) => (pressed.current = event.target);
+  const onClick = (event) => event.target === element.current && pressed.current === element.current && onClose();
+  return html`<dialog ref=${element} class=${wide ? "dialog wide" : "dialog"} aria-labelledby=${titleId} onClose=${onClose} onPointerDown=${onPointerDown} onClick=${onClick}>
     <div class="dialog-body">
       <header>
         <h2 id=${titleId}>${title}</h2>

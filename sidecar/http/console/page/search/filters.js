@@ -1,7 +1,8 @@
 // Conditions on exposed columns: their form, and the filter that they make.
 
-import { html, useEffect, useState } from "../html.js";
+import { html } from "../html.js";
 import { Icon } from "../parts/icons.js";
+import { useTyped } from "../parts/typed.js";
 import { filterColumns, isText } from "./columns.js";
 
 const NUMBER = /^(smallint|integer|bigint|numeric|real|double precision)/;
@@ -127,9 +128,7 @@ function Condition({ columns, condition, number, onChange }) {
   `;
 }
 
-// Keeps what is being typed while results arrive and the form is drawn again.
 function Value({ label, placeholder, given, onChange }) {
-  const [typed, setTyped] = useState(given);
-  useEffect(() => setTyped(given), [given]);
+  const [typed, setTyped] = useTyped(given);
   return html`<input class="value" aria-label=${label} placeholder=${placeholder} value=${typed} onInput=${(event) => setTyped(event.target.value)} onChange=${(event) => onChange(event.target.value)} />`;
 }

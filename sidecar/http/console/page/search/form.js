@@ -1,19 +1,19 @@
 // The search bar: a watch, words, a picture; and the switches below it.
 
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useRef } from "../html.js";
 import { keyText } from "../formats.js";
 import { Icon } from "../parts/icons.js";
 import { Thumbnail } from "../parts/thumbnail.js";
+import { useTyped } from "../parts/typed.js";
 import { Conditions, firstCondition } from "./filters.js";
 import { takesReranking, takesWords } from "./query.js";
 
-export function SearchBar({ watches, watch, search, onWatch, onChange, onPicture }) {
-  const [typed, setTyped] = useState(search.text);
+export function SearchBar({ watches, watch, search, onWatch, onText, onChange, onPicture }) {
+  const [typed, setTyped] = useTyped(search.text);
   const file = useRef(null);
-  useEffect(() => setTyped(search.text), [search.text]);
   const submit = (event) => {
     event.preventDefault();
-    onChange({ text: typed.trim() });
+    onText(typed.trim());
   };
   return html`<form class="search-bar" role="search" onSubmit=${submit}>
     <label class="watch-choice">

@@ -13,6 +13,10 @@ function asDataUri(file) {
   });
 }
 
+function holdsFiles(transfer) {
+  return [...transfer.types].includes("Files");
+}
+
 function pictureIn(transfer) {
   return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
 }
@@ -34,7 +38,7 @@ export function useDroppedPicture(onPicture) {
       if (file) read(file);
     };
     const onDragOver = (event) => {
-      if (![...event.dataTransfer.types].includes("Files")) return;
+      if (!holdsFiles(event.dataTransfer)) return;
       event.preventDefault();
       setOver(true);
     };
@@ -42,8 +46,9 @@ export function useDroppedPicture(onPicture) {
       if (event.relatedTarget === null) setOver(false);
     };
     const onDrop = (event) => {
-      event.preventDefault();
       setOver(false);
+      if (!holdsFiles(event.dataTransfer)) return; // a text goes where it is dropped
+      event.preventDefault();
       read(pictureIn(event.dataTransfer) ?? event.dataTransfer.files[0]);
     };
     const listeners = { paste: onPaste, dragover: onDragOver, dragleave: onDragLeave, drop: onDrop };
@@ -52,5 +57,5 @@ export function useDroppedPicture(onPicture) {
       for (const [name, listener] of Object.entries(listeners)) removeEventListener(name, listener);
     };
   }, []);
-  return { isOver, problem, read };
+  return { isOver, problem, read, forget: () => setProblem(null) };
 }

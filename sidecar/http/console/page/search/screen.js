@@ -57,9 +57,13 @@ function Search({ fields, watches }) {
   const watch = chosenWatch(watches, fields.watch);
   const [picture, setPicture] = useState(null);
   const search = readSearch(fields, picture);
-  const { found, error, isBusy, more, retry } = useFound(watch, search);
-  const change = (changed) => goTo("search", writtenFields({ ...search, ...changed }, watch.watch));
+  const { found, error, isBusy, more, retry, again } = useFound(watch, search);
   const dropped = useDroppedPicture(setPicture);
+  const change = (changed) => {
+    dropped.forget();
+    goTo("search", writtenFields({ ...search, ...changed }, watch.watch));
+  };
+  const onText = (text) => (text === search.text ? again() : change({ text })); // rows may have changed since
   const choosePicture = (file) => (file === null ? setPicture(null) : dropped.read(file));
   const onLike = (key) => {
     setPicture(null);
@@ -75,6 +79,7 @@ function Search({ fields, watches }) {
         watch=${watch}
         search=${search}
         onWatch=${(name) => goTo("search", writtenFields({ ...search, like: null, conditions: [] }, name))}
+        onText=${onText}
         onChange=${change}
         onPicture=${choosePicture}
       />
@@ -145,12 +150,14 @@ function writtenFields(search, watch) {
 function useFound(watch, search) {
   const [state, setState] = useState({ found: null, error: null, isBusy: false });
   const running = useRef(null);
+  const wanted = useRef(null); // the page that was asked for last, to be tried again
   const body = isEmpty(search) ? null : bodyOf(watch, search);
   const asked = JSON.stringify(body);
 
   // The rows `before` stay above those of a further page.
   const run = async (page, before) => {
     running.current?.abort();
+    wanted.current = () => run(page, before);
     const aborting = (running.current = new AbortController());
     setState((now) => ({ ...now, error: null, isBusy: true }));
     try {
@@ -173,5 +180,6 @@ function useFound(watch, search) {
     }
   }, [asked]);
   useEffect(() => () => running.current?.abort(), []);
-  return { ...state, retry: () => run({}, []), more: () => run(state.found.next, state.found.rows) };
+  const again = () => body !== null && run({}, []);
+  return { ...state, again, retry: () => wanted.current(), more: () => run(state.found.next, state.found.rows) };
 }
