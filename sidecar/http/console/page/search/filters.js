@@ -55,10 +55,15 @@ function typed(column, written) {
   if (kind === "number" && String(number) === written.trim() && Math.abs(number) <= Number.MAX_SAFE_INTEGER) return number;
   if (kind !== "container") return written;
   try {
-    return JSON.parse(written);
+    return JSON.parse(written, withAllDigits);
   } catch {
     return column.type.endsWith("[]") ? [written] : written;
   }
+}
+
+// A number that JavaScript would round is sent as it was written.
+function withAllDigits(_name, value, context) {
+  return Number.isInteger(value) && !Number.isSafeInteger(value) && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
 }
 
 // A condition is [column, operator, value, upper value], as the page's address has it.

@@ -10,8 +10,9 @@ function sqlQuoted(text) {
   return `'${text.replaceAll("'", "''")}'`;
 }
 
+// Always in quotes: a plain name may be a word of SQL's own, such as order.
 function identifier(name) {
-  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
+  return `"${name.replaceAll('"', '""')}"`;
 }
 
 // The picture is read from its file: a command line holds no more than 128 KB.
@@ -40,7 +41,7 @@ export function sqlOf(watch, body) {
   const options = [`target => ${sqlQuoted(watch.target)}`, `k => ${body.k + excluded.length}`];
   if (body.filter) options.push(`filter => ${sqlQuoted(JSON.stringify(body.filter))}`);
   if (body.columns) options.push(`columns => ${body.columns.length ? `array[${body.columns.map(sqlQuoted).join(", ")}]` : "array[]::text[]"}`);
-  const without = excluded.map((key) => `\nwhere key::jsonb <> ${sqlQuoted(JSON.stringify(key))}::jsonb limit ${body.k}`).join("");
+  const without = excluded.map((key) => `\nwhere key::jsonb <> ${keyOf(watch, key)} limit ${body.k}`).join("");
   const sql =
     `${asked}select key, distance, shown\nfrom sidecar.search_page(\n    ${sqlQuoted(watch.table)},\n    ${vector},\n` +
     `    ${options.join(", ")})${without};`;
@@ -56,6 +57,17 @@ function modelOf(watch) {
   return sqlQuoted(`${watch.table}.${identifier(watch.target)}`);
 }
 
+function rowOf(watch, key) {
+  const conditions = Object.entries(key).map(([name, value]) => `${identifier(name)} = ${sqlQuoted(String(value))}`);
+  return `from ${watch.table} where ${conditions.join(" and ")}`;
+}
+
+// As Postgres writes it: a large number that is text here is a number there.
+function keyOf(watch, key) {
+  const parts = Object.keys(key).map((name) => `${sqlQuoted(name)}, ${identifier(name)}`);
+  return `(select jsonb_build_object(${parts.join(", ")}) ${rowOf(watch, key)})`;
+}
+
 function vectorOf(watch, body) {
   const model = modelOf(watch);
   const parts = body.query ?? [body];
@@ -64,8 +76,7 @@ function vectorOf(watch, body) {
   const vectors = parts.map((part) => {
     if (part.text) return `sidecar.embed(${sqlQuoted(part.text)}, ${model})`;
     if (part.image) return `sidecar.embed($1::bytea, ${model})`;
-    const conditions = Object.entries(part.key).map(([name, value]) => `${identifier(name)} = ${sqlQuoted(String(value))}`);
-    return `(select ${identifier(watch.target)}::vector from ${watch.table} where ${conditions.join(" and ")})`;
+    return `(select ${identifier(watch.target)}::vector ${rowOf(watch, part.key)})`;
   });
   const sum = vectors.length === 1 ? vectors[0] : `(${vectors.join(" + ")})`;
   return [`${sum}::real[]`, keys, parts.some((part) => part.image) ? "$1 is the picture: bytes, which your driver passes. sidecar.embed() needs sidecar.enable_embed() once." : null];
