@@ -27,10 +27,3 @@ def test_a_fault_is_shown_with_the_statement_that_repairs_it_until_it_is_repaire
             return finding.count() == 0
 
         wait_until(is_repaired, "the finding to disappear", 30)
-
-
-def test_a_database_that_is_away_is_told_with_what_to_do(open_console: OpenConsole, toys: Toys) -> None:
-    service = toys("postgresql://nobody:x@127.0.0.1:1/nothing")
-    page = open_console(service.url).open("doctor").page
-    expect(page.get_by_role("alert")).to_contain_text("The service does not reach its database.")
-    expect(page.get_by_role("button", name="Try again")).to_be_visible()
