@@ -3716,7 +3716,7 @@ CREATE FUNCTION sidecar_internal.index_options(options text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    select coalesce(' with (' || string_agg(format(case when v.value ~ '^(0|[1-9]\d{0,8})$' then '%I = %s' else '%I = %L' end, v.name, v.value), ', ' order by v.n) || ')', '')
+    select coalesce(' with (' || string_agg(format(case when v.value ~ E'^(0|[1-9]\\d{0,8})$' then '%I = %s' else '%I = %L' end, v.name, v.value), ', ' order by v.n) || ')', '')
         from (select split_part(o.option, '=', 1) as name, substr(o.option, strpos(o.option, '=') + 1) as value, o.n
               from unnest(options) with ordinality o(option, n)) v;
 $_$;
@@ -3906,7 +3906,7 @@ CREATE FUNCTION sidecar_internal.is_our_index(w sidecar_internal.watches, name t
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    select name ~ format('_%s_%s(_cc(new|old)\d*)?$', method, w.id);
+    select name ~ format(E'_%s_%s(_cc(new|old)\\d*)?$', method, w.id);
 $_$;
 
 CREATE FUNCTION sidecar_internal.is_own_uncommitted(row_xmin xid) RETURNS boolean
@@ -4791,10 +4791,10 @@ CREATE FUNCTION sidecar_internal.read_index_options(options text) RETURNS text[]
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-    select case when options ~ format('^\s*%1$s(\s*,\s*%1$s)*\s*$', o.one) then array(
+    select case when options ~ format(E'^\\s*%1$s(\\s*,\\s*%1$s)*\\s*$', o.one) then array(
             select lower(m.parts[1]) || '=' || case when m.parts[2] like '''%' then replace(substr(m.parts[2], 2, length(m.parts[2]) - 2), '''''', '''') else m.parts[2] end
-            from regexp_matches(options, '([a-zA-Z_]\w*)\s*=\s*(''(?:[^'']|'''')*''|-?[\w.]+)', 'g') m(parts)) end
-        from (select '[a-zA-Z_]\w*\s*=\s*(?:''(?:[^'']|'''')*''|-?[\w.]+)' as one) o;
+            from regexp_matches(options, E'([a-zA-Z_]\\w*)\\s*=\\s*(''(?:[^'']|'''')*''|-?[\\w.]+)', 'g') m(parts)) end
+        from (select E'[a-zA-Z_]\\w*\\s*=\\s*(?:''(?:[^'']|'''')*''|-?[\\w.]+)' as one) o;
 $_$;
 
 CREATE FUNCTION sidecar_internal.read_name(word text) RETURNS text
@@ -5273,7 +5273,7 @@ begin
         select json_build_object(%1$s), s.label, %2$s.vector_send(s.v::%2$s.vector)
         from (select %3$s, %4$s as label, %5$s as v from %6$s where %5$s is not null%7$s order by random() limit $1) s',
         sidecar_internal.key_fields(w, 's'), ext, sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s as k%1$s'),
-        case when shown is null then 'null::text' else format('left(concat_ws('' · '', %s), 200)', shown) end, vector, tables, condition)
+        case when shown is null then 'null::text' else format('left(concat_ws('', '', %s), 200)', shown) end, vector, tables, condition)
         using at_most;
 end $_$;
 
@@ -6444,11 +6444,11 @@ CREATE FUNCTION sidecar_internal.with_index(w sidecar_internal.watches) RETURNS 
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-    name constant text := '("(?:[^"]|"")+"|[^\s"():,;]+)';
+    name constant text := E'("(?:[^"]|"")+"|[^\\s"():,;]+)';
     said constant text := w.index_kind;
     -- method, whether there is a key, column, type, dimensions, operator class, whether there are options, options
     parts constant text[] := regexp_match(said, format(
-        '^\s*using\s+([a-z_]\w*)\s*(\(\s*(?:\(\s*)*%1$s(?:\s*\))?(?:\s*::\s*(vector|halfvec)\s*(?:\(\s*(\d{1,5})\s*\))?)?(?:\s*\))*(?:\s*([a-z]+_[a-z0-9]+_ops))?\s*\))?\s*(with\s*\((.*)\))?\s*$',
+        E'^\\s*using\\s+([a-z_]\\w*)\\s*(\\(\\s*(?:\\(\\s*)*%1$s(?:\\s*\\))?(?:\\s*::\\s*(vector|halfvec)\\s*(?:\\(\\s*(\\d{1,5})\\s*\\))?)?(?:\\s*\\))*(?:\\s*([a-z]+_[a-z0-9]+_ops))?\\s*\\))?\\s*(with\\s*\\((.*)\\))?\\s*$',
         name), 'i');
     brackets constant text := regexp_replace(parts[2], '"(?:[^"]|"")+"', '', 'g'); -- those of a name in quotes are part of it
     hint constant text := format('Say ''hnsw'', ''ivfflat'', ''vchordrq'', ''diskann'' or ''none'', or what create index takes after the table: '

@@ -25,10 +25,10 @@ end $$;
 -- they are anything else.
 create or replace function sidecar_internal.read_index_options(options text) returns text[]
 language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select case when options ~ format('^\s*%1$s(\s*,\s*%1$s)*\s*$', o.one) then array(
+    select case when options ~ format(E'^\\s*%1$s(\\s*,\\s*%1$s)*\\s*$', o.one) then array(
             select lower(m.parts[1]) || '=' || case when m.parts[2] like '''%' then replace(substr(m.parts[2], 2, length(m.parts[2]) - 2), '''''', '''') else m.parts[2] end
-            from regexp_matches(options, '([a-zA-Z_]\w*)\s*=\s*(''(?:[^'']|'''')*''|-?[\w.]+)', 'g') m(parts)) end
-        from (select '[a-zA-Z_]\w*\s*=\s*(?:''(?:[^'']|'''')*''|-?[\w.]+)' as one) o;
+            from regexp_matches(options, E'([a-zA-Z_]\\w*)\\s*=\\s*(''(?:[^'']|'''')*''|-?[\\w.]+)', 'g') m(parts)) end
+        from (select E'[a-zA-Z_]\\w*\\s*=\\s*(?:''(?:[^'']|'''')*''|-?[\\w.]+)' as one) o;
 $$;
 
 -- The watch with its index taken apart: `index_kind` is what the caller of sidecar.watch said. Target, dimensions and storage are known.
@@ -39,11 +39,11 @@ $$;
 create or replace function sidecar_internal.with_index(w sidecar_internal.watches) returns sidecar_internal.watches
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
-    name constant text := '("(?:[^"]|"")+"|[^\s"():,;]+)';
+    name constant text := E'("(?:[^"]|"")+"|[^\\s"():,;]+)';
     said constant text := w.index_kind;
     -- method, whether there is a key, column, type, dimensions, operator class, whether there are options, options
     parts constant text[] := regexp_match(said, format(
-        '^\s*using\s+([a-z_]\w*)\s*(\(\s*(?:\(\s*)*%1$s(?:\s*\))?(?:\s*::\s*(vector|halfvec)\s*(?:\(\s*(\d{1,5})\s*\))?)?(?:\s*\))*(?:\s*([a-z]+_[a-z0-9]+_ops))?\s*\))?\s*(with\s*\((.*)\))?\s*$',
+        E'^\\s*using\\s+([a-z_]\\w*)\\s*(\\(\\s*(?:\\(\\s*)*%1$s(?:\\s*\\))?(?:\\s*::\\s*(vector|halfvec)\\s*(?:\\(\\s*(\\d{1,5})\\s*\\))?)?(?:\\s*\\))*(?:\\s*([a-z]+_[a-z0-9]+_ops))?\\s*\\))?\\s*(with\\s*\\((.*)\\))?\\s*$',
         name), 'i');
     brackets constant text := regexp_replace(parts[2], '"(?:[^"]|"")+"', '', 'g'); -- those of a name in quotes are part of it
     hint constant text := format('Say ''hnsw'', ''ivfflat'', ''vchordrq'', ''diskann'' or ''none'', or what create index takes after the table: '
@@ -105,7 +105,7 @@ $$;
 -- them as they are here: an index with others would not serve, and be built again and again.
 create or replace function sidecar_internal.index_options(options text[]) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select coalesce(' with (' || string_agg(format(case when v.value ~ '^(0|[1-9]\d{0,8})$' then '%I = %s' else '%I = %L' end, v.name, v.value), ', ' order by v.n) || ')', '')
+    select coalesce(' with (' || string_agg(format(case when v.value ~ E'^(0|[1-9]\\d{0,8})$' then '%I = %s' else '%I = %L' end, v.name, v.value), ', ' order by v.n) || ')', '')
         from (select split_part(o.option, '=', 1) as name, substr(o.option, strpos(o.option, '=') + 1) as value, o.n
               from unnest(options) with ordinality o(option, n)) v;
 $$;
@@ -210,5 +210,5 @@ end $$;
 -- Whether an index of ours (their names end in _hnsw_7, by method and watch) belongs to the watch; REINDEX CONCURRENTLY renames those it leaves.
 create or replace function sidecar_internal.is_our_index(w sidecar_internal.watches, name text, method text) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select name ~ format('_%s_%s(_cc(new|old)\d*)?$', method, w.id);
+    select name ~ format(E'_%s_%s(_cc(new|old)\\d*)?$', method, w.id);
 $$;

@@ -27,6 +27,6 @@ begin
         select json_build_object(%1$s), s.label, %2$s.vector_send(s.v::%2$s.vector)
         from (select %3$s, %4$s as label, %5$s as v from %6$s where %5$s is not null%7$s order by random() limit $1) s',
         sidecar_internal.key_fields(w, 's'), ext, sidecar_internal.for_each_key(w.key_columns, row_key, '%3$s as k%1$s'),
-        case when shown is null then 'null::text' else format('left(concat_ws('' · '', %s), 200)', shown) end, vector, tables, condition)
+        case when shown is null then 'null::text' else format('left(concat_ws('', '', %s), 200)', shown) end, vector, tables, condition)
         using at_most;
 end $$;

@@ -12,7 +12,7 @@ import math
 _BYTES_OF_A_NUMBER = {"bit": 1 / 8, "halfvec": 2, "vector": 4}
 
 OTHER_INDEX = "other"  # than HNSW without options, for which there are no formulae
-_INDEXED = ("halfvec", "vector")  # types that HNSW is on; else there is no index to estimate
+_INDEXED = frozenset(_BYTES_OF_A_NUMBER)  # types that HNSW is on; else there is no index to estimate
 
 LEDGER_BYTES = 205  # of a row, with its index
 _PAGE_BYTES = 8160  # for tuples, of the 8192 of an index page

@@ -72,8 +72,8 @@ async def test_points_are_the_rows_with_a_vector_and_lie_as_their_vectors_do(
         answer = await read(client)
     points = {point["key"]["id"]: point for point in answer["points"]}
     assert sorted(points) == [1, 2, 3, 4, 5, 6]
-    assert points[1]["label"] == "red bicycle · 99.90 · 7"
-    assert points[5]["label"] == "paper lamp · 12"
+    assert points[1]["label"] == "red bicycle, 99.90, 7"
+    assert points[5]["label"] == "paper lamp, 12"
     first, second = answer["shares"]
     assert 1 > first >= second > 0
     vectors = np.stack([encoder.vector_of(title) for title in TITLES])
