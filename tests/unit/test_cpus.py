@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.config import set_openmp_defaults
-from sidecar.cpus import count_cpus, count_cpus_of_quota
+from sidecar.cpus import count_cpus, count_cpus_of_quota, sums_int8_exactly
 
 HOST = "0::/kubepods/pod7/app\n"
 HOST_V1 = "4:memory:/docker/ab\n3:cpu,cpuacct:/docker/ab\n"
@@ -83,3 +83,22 @@ def test_pytorch_gets_a_thread_for_each_cpu_of_the_quota_unless_the_user_says_ot
         monkeypatch.delenv("OMP_NUM_THREADS")
     set_openmp_defaults(write_groups(tmp_path, "0::/\n", {"cpu.max": limit}))
     assert os.environ.get("OMP_NUM_THREADS") == expected
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "is_exact"),
+    [
+        ("x86_64", "fpu sse4_2 avx2 fma", False),
+        ("x86_64", "fpu avx2 avx512f avx512_vnni", True),
+        ("AMD64", "fpu avx2 avx_vnni", True),
+        ("x86_64", None, False),
+        ("aarch64", None, True),
+    ],
+)
+def test_bytes_are_summed_exactly_with_vnni_and_beside_x86(
+    tmp_path: Path, machine: str, flags: str | None, *, is_exact: bool
+) -> None:
+    if flags is not None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
+    assert sums_int8_exactly(tmp_path, machine) is is_exact

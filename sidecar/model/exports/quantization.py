@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sidecar.cpus import sums_int8_exactly
 from sidecar.errors import ModelError
 from sidecar.model.exports.directory import TOWERS, ExportDirectory
 from sidecar.model.exports.memory import return_freed_memory
@@ -17,7 +18,8 @@ _QUANTISATION_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, OSErro
 def quantise_graphs(source: ExportDirectory, target: ExportDirectory) -> None:
     """Writes graphs with int8 weights per channel; activations are quantised as they come (dynamic).
 
-    Only matrix products: the first convolution, norms and softmax stay in fp32. Raises ModelError.
+    Only matrix products: the first convolution, norms and softmax stay in fp32. Weights are signed, which is faster,
+    where this processor sums such products exactly. Raises ModelError.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -30,7 +32,7 @@ def quantise_graphs(source: ExportDirectory, target: ExportDirectory) -> None:
                     target.graph(tower),
                     op_types_to_quantize=["MatMul", "Gemm"],
                     per_channel=True,
-                    weight_type=QuantType.QInt8,
+                    weight_type=QuantType.QInt8 if sums_int8_exactly() else QuantType.QUInt8,
                     use_external_data_format=True,
                 )
             shutil.copymode(target.graph(tower), f"{target.graph(tower)}.data")  # which only its owner could read
