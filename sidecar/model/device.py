@@ -48,6 +48,15 @@ class ComputeDevice:
         return _DTYPES[self.precision]
 
     @property
+    def memory_format(self) -> torch.memory_format:
+        """Of weights and pictures: channels last on GPUs, which are fast in it.
+
+        Not on a CPU: with AVX2 alone oneDNN's convolutions in it are inexact. On equal pixels one picture of five
+        agreed with the same model in double precision to a cosine of 0.993; in the contiguous format all did to 1.000.
+        """
+        return torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
+
+    @property
     def id(self) -> str:
         """`cuda:0`, `cpu` or `mps`."""
         return str(self.device)

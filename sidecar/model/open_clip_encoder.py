@@ -125,9 +125,10 @@ class OpenClipEncoder(IdentifiedEncoder):
         return _to_unit_length(self._towers.encode_image(self._normalise(views)))
 
     def _normalise(self, views: torch.Tensor) -> torch.Tensor:
-        """(n, s, s, 3) uint8 → (n, 3, s, s) in the model's precision; channels stay last in memory."""
+        """(n, s, s, 3) uint8 → (n, 3, s, s) in the model's precision and its format in memory."""
         pixels = views.permute(0, 3, 1, 2).to(torch.float32)
-        return ((pixels - self._mean) / self._std).to(self._compute.dtype)
+        normalised = ((pixels - self._mean) / self._std).to(self._compute.dtype)
+        return normalised.contiguous(memory_format=self._compute.memory_format)
 
     def _to_device(self, array: NDArray[np.generic]) -> torch.Tensor:
         # Pixels from shared memory or a file may be read-only, about which torch warns.

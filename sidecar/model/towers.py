@@ -73,7 +73,7 @@ def load_towers(checkpoint: Checkpoint, tensors: Tensors, compute: ComputeDevice
     except _LOADING_ERRORS as error:
         resized = "" if vision_size is None else f" with VISION_SIZE={vision_size}"
         raise ModelError(f"{checkpoint.source} cannot be loaded{resized}: {_shorten_message(error)}") from error
-    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return model.eval().requires_grad_(False).to(memory_format=compute.memory_format)
 
 
 def _shorten_message(error: Exception) -> str:
