@@ -64,6 +64,12 @@ class Failed:
     size: int
 
 
+def damage(weights: Path) -> None:
+    """Sets a half of them to 0: whether rounding alone is too much depends on the processor."""
+    content = weights.read_bytes()
+    weights.write_bytes(bytes(len(content) // 2) + content[len(content) // 2 :])
+
+
 @pytest.fixture(scope="module")
 def failed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Failed:
     directory, held = tmp_path_factory.mktemp("failed"), []
@@ -72,6 +78,8 @@ def failed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Failed
         if step.startswith(("Computing", "Comparing")):
             tensors = (each for each in gc.get_objects() if type(each) is torch.nn.Parameter)
             held.append(sum(tensor.untyped_storage().nbytes() for tensor in tensors))
+        if step.startswith("Comparing"):
+            damage(next(directory.rglob("text.onnx.data")))
 
     request = replace(make_request(directory / "export", precision="int8"), report=measure)
     with pytest.raises(ModelError) as raised:
@@ -80,7 +88,7 @@ def failed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Failed
 
 
 def test_an_export_that_differs_from_the_model_is_deleted(failed: Failed) -> None:
-    assert re.match(r"onnx in int8 differs from the model: .*cosine of 0\.\d+, at least", failed.message)
+    assert re.match(r"onnx in int8 differs from the model: .*cosine of -?0\.\d+, at least", failed.message)
     assert failed.left == []
 
 
