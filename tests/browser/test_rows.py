@@ -51,3 +51,36 @@ def test_a_connection_that_breaks_is_made_again(open_console: OpenConsole, demo:
     expect(console.page.locator(".plot canvas")).to_have_count(6)
     expect(console.page.get_by_text("No live figures at the moment.")).to_have_count(0)
     assert len(asked) == 2
+
+
+def test_what_was_read_of_a_service_that_is_gone_is_shown_as_old(
+    open_console: OpenConsole, toys: Toys, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SQL)
+    service = toys(database_url)
+    page = open_console(service.url).open("rows").page
+    state = page.get_by_label("State of the service")
+    expect(state).to_contain_text("up to date", ignore_case=True)
+    service.stop()
+    expect(state).to_contain_text("When last read: ")
+    expect(state.locator(".dot.ok")).to_have_count(0)
+
+
+def test_a_broken_watch_says_what_is_wrong_and_takes_nothing_from_the_others(
+    open_console: OpenConsole, toys: Toys, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SQL)
+        connection.execute("create table cups (id int primary key, title text)")
+        connection.execute("select sidecar.watch('cups', 'title', expose => array['title'])")
+        console = open_console(toys(database_url).url).open("rows")
+        cards = console.page.get_by_role("list", name="Watches").locator("> li")
+        expect(cards).to_have_count(2)
+        connection.execute("alter table cups drop constraint cups_pkey")
+        connection.execute("insert into cups values (1, 'cup')")
+        expect(cards.filter(has_text="cups")).to_contain_text("broken")
+        expect(cards.filter(has_text="mugs")).not_to_contain_text("broken")
+        console.open()
+        console.search("green mug")
+        console.await_results("green mug")

@@ -1,4 +1,4 @@
-"""What somebody types or selects is kept, whatever happens around it."""
+"""Text that is typed or selected stays while answers and live figures arrive."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ export function plural(number, noun) {
 // Seconds as 12 ms, 3.4 s, 5 min or 2 h.
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
-  const [size, unit] = UNITS.find(([each]) => seconds >= each);
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 59.5) return `${seconds < 9.95 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  const [size, unit] = UNITS.find(([each]) => seconds >= 0.9915 * each);
   return `${Math.round(seconds / size)} ${unit}`;
 }
 
@@ -33,7 +33,10 @@ export function milliseconds(number) {
   return number < 10 ? `${number.toFixed(1)} ms` : `${Math.round(number)} ms`;
 }
 
+// A small share is not none: below what the digits can show it is "<1 %".
 export function percent(share, digits = 0) {
+  const least = 10 ** -digits;
+  if (share > 0 && share * 100 < least) return `<${least.toFixed(digits)} %`;
   return `${(share * 100).toFixed(digits)} %`;
 }
 

@@ -29,7 +29,7 @@ export function RowsScreen() {
     ${read.error && html`<${Problem} error=${read.error} retry=${retry} />`}
     ${!read.error && live.trouble && html`<${Warning}>No live figures at the moment. ${live.trouble.message}<//>`}
     ${status === null && !read.error && html`<${Busy} label="Reading the state" />`}
-    ${status && html`<${Overview} status=${status} />`}
+    ${status && html`<${Overview} status=${status} isOld=${Boolean(live.trouble)} />`}
     ${status?.watches?.length === 0 && html`<${Empty} title="Nothing is watched yet"><p>Each table that is watched has its rows here: <a href="#/search">how to begin</a>.</p><//>`}
     ${status?.watches?.length > 0 &&
     html`<ul class="watches" aria-label="Watches">
@@ -39,7 +39,7 @@ export function RowsScreen() {
   `;
 }
 
-function Overview({ status }) {
+function Overview({ status, isOld }) {
   const facts = [
     ["model", status.model?.id ?? status.status],
     ["ingest", status.ingest],
@@ -49,7 +49,7 @@ function Overview({ status }) {
   ];
   const broken = status.devices.filter((device) => device.trouble !== null);
   return html`<section class="overview" aria-label="State of the service">
-    <p class="headline" role="status"><span class=${`dot ${status.health ?? "problem"}`} aria-hidden="true"></span>${status.summary ?? status.database_detail ?? status.status}</p>
+    <p class="headline" role="status"><span class=${`dot ${isOld ? "unknown" : (status.health ?? "problem")}`} aria-hidden="true"></span>${isOld && "When last read: "}${status.summary ?? status.database_detail ?? status.status}</p>
     <dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
     ${status.database === "unavailable" && html`<${Warning}>The database cannot be read: ${status.database_detail}. The service tries again by itself.<//>`}
     ${broken.map((device) => html`<${Warning} key=${device.device}>${device.device}: ${device.trouble}<//>`)}
