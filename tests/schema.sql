@@ -169,6 +169,9 @@ begin
     if k < 0 or candidates < 1 or rrf_constant < 0 then
         raise exception 'k must be 0 or more, candidates 1 or more, rrf_constant 0 or more' using errcode = 'invalid_parameter_value',
             hint = format('They are %s, %s and %s.', k, coalesce(candidates::text, 'unset'), rrf_constant);
+    elsif vector_weight = 0 and text_weight = 0 then
+        raise exception 'vector_weight and text_weight are both 0' using errcode = 'invalid_parameter_value',
+            hint = 'Rows come in the order of their weighted ranks: give one of the two more than 0.';
     elsif w.kind <> 'text' and document is null then
         raise exception 'target % holds vectors of pictures, which have no text to match', quote_literal(w.target)
             using errcode = 'invalid_parameter_value', hint = 'Name text columns of the same table: document => array[''title''].';
@@ -521,6 +524,8 @@ begin
     elsif cardinality(weighted) <> cardinality(targets) or exists (select from unnest(weighted) x(weight) where (x.weight >= 0 and x.weight < 'infinity') is not true) then
         raise exception 'weights are %, of % targets', weighted, cardinality(targets) using errcode = 'invalid_parameter_value',
             hint = 'Give a weight of 0 or more for each target: weights => array[1, 0.5].';
+    elsif 0 = all (weighted) then
+        raise exception 'all weights are 0' using errcode = 'invalid_parameter_value', hint = 'Rows come in the order of their weighted ranks: give a target more than 0.';
     end if;
     perform sidecar_internal.check_shown(watches, wanted, document);
     if query_vector !~ '^\s*\[[-+0-9.eE,\s]*\]\s*$' then

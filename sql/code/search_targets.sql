@@ -117,6 +117,8 @@ begin
     elsif cardinality(weighted) <> cardinality(targets) or exists (select from unnest(weighted) x(weight) where (x.weight >= 0 and x.weight < 'infinity') is not true) then
         raise exception 'weights are %, of % targets', weighted, cardinality(targets) using errcode = 'invalid_parameter_value',
             hint = 'Give a weight of 0 or more for each target: weights => array[1, 0.5].';
+    elsif 0 = all (weighted) then
+        raise exception 'all weights are 0' using errcode = 'invalid_parameter_value', hint = 'Rows come in the order of their weighted ranks: give a target more than 0.';
     end if;
     perform sidecar_internal.check_shown(watches, wanted, document);
     if query_vector !~ '^\s*\[[-+0-9.eE,\s]*\]\s*$' then

@@ -62,6 +62,9 @@ def check_hybrid(hybrid: HybridOptions, text: str | None, limits: RequestLimits)
         raise InputError("empty_list", "`hybrid.columns` is empty; name at least one column.", "hybrid.columns")
     if "\0" in hybrid.config:
         raise InputError("unknown_config", "`hybrid.config` contains the character NUL (U+0000).", "hybrid.config")
+    if hybrid.vector_weight == hybrid.text_weight == 0:
+        message = "`hybrid.vector_weight` and `hybrid.text_weight` are both 0: give one of them more."
+        raise InputError("out_of_range", message, "hybrid.vector_weight")
     if hybrid.candidates is not None and hybrid.candidates > limits.max_search_rows:
         message = (
             f"`hybrid.candidates` is {hybrid.candidates}; at most {limits.max_search_rows} (MAX_SEARCH_ROWS) rows are "

@@ -29,7 +29,7 @@ TargetList: TypeAlias = list[TargetName | WeightedTarget]
 
 
 def check_targets(targets: Sequence[str | WeightedTarget]) -> None:
-    """Raises InputError (`empty_list`, `duplicate_target`)."""
+    """Raises InputError (`empty_list`, `duplicate_target`, `out_of_range`)."""
     if not targets:
         raise InputError("empty_list", "`targets` is empty; name at least one vector column.", "targets")
     named: set[str] = set()
@@ -38,6 +38,8 @@ def check_targets(targets: Sequence[str | WeightedTarget]) -> None:
             message = f"`{param}` names {name[:200]!r} again; give it a `weight` to have it count for more."
             raise InputError("duplicate_target", message, param)
         named.add(name)
+    if not any(weights_of(targets).values()):
+        raise InputError("out_of_range", "All weights of `targets` are 0: give one of them more.", "targets")
 
 
 def names_of(targets: Sequence[str | WeightedTarget]) -> dict[str, str]:

@@ -51,6 +51,14 @@ REFUSED: list[tuple[dict[str, Any], int, str, str, str | None]] = [
     ({"target": "a" * 1001}, 422, "too_long", "`target` must have at most 1000 characters", "target"),
     ({"k": 10, "offset": 41}, 422, "out_of_range", "`offset` + `k` is 51; at most 50 (MAX_SEARCH_ROWS)", "offset"),
     ({"offset": -1}, 422, "out_of_range", "`offset` must be at least 0", "offset"),
+    (
+        {"text": "mug", "hybrid": {"vector_weight": 0, "text_weight": 0}},
+        *(422, "out_of_range", "`hybrid.vector_weight` and `hybrid.text_weight` are both 0", "hybrid.vector_weight"),
+    ),
+    (
+        {"targets": [{"target": "e", "weight": 0}]},
+        *(422, "out_of_range", "All weights of `targets` are 0", "targets"),
+    ),
     ({"min_score": 1.5}, 422, "out_of_range", "`min_score` must be at most 1", "min_score"),
     ({"after": "bm8="}, 422, "wrong_cursor", "`after` must be the `next` of an answer", "after"),
     ({"after": "no", "offset": 1}, 422, "wrong_page", "Give `after` or `offset`", "offset"),

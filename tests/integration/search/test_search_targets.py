@@ -116,6 +116,7 @@ REFUSED: list[tuple[str, str, str, str]] = [
     ("array['t', 'p'], candidates => 0", "22023", "k and candidates must be", "They are 10, 0 and 60"),
     ("array['t', 'p'], rrf_constant => -1", "22023", "rrf_constant 0 or more", "They are 10, unset and -1"),
     ("array['t', 'p'], weights => array[1]", "22023", "weights are .*, of 2 targets", "0 or more for each target"),
+    ("array['t', 'p'], weights => array[0, 0]", "22023", "all weights are 0", "more than 0"),
     ("array['t', 'p'], weights => array[1, -1]", "22023", "weights are .*, of 2 targets", "0 or more"),
     ("array['t', 'p'], weights => array[1, null]", "22023", "weights are .*, of 2 targets", "0 or more"),
     ("array['t', 'p'], weights => array['nan', 1]::float[]", "22023", "weights are .*, of 2 targets", "0 or more"),
