@@ -17,7 +17,7 @@ from sidecar.telemetry.history import INTERVAL_S, Backlog, History
 LIVE_INTERVAL_S = 2.0
 MAX_LISTENERS = 32
 MAX_WAITING_EVENTS = 32  # of a listener: a minute of samples
-_IDLE_READING_S = 60.0  # the database is read as often for the history while nobody listens
+_IDLE_READING_S = 60.0  # between readings of the database for the history, without listeners
 _RETRY_S = 10.0
 
 

@@ -32,7 +32,7 @@ _QUERY = (
     QueryParameter("target", "The vector column; default: all watches of the table."),
     QueryParameter("reason", "Only rows that failed for this reason.", max_chars=MAX_REASON_CHARS),
     QueryParameter("after", "`next` of the answer before: the next page.", max_chars=5000),
-    QueryParameter("limit", f"At most so many rows; default: {_USUAL_LIMIT}.", least=1, most=_MOST),
+    QueryParameter("limit", f"Most rows to list; default: {_USUAL_LIMIT}.", least=1, most=_MOST),
 )
 
 

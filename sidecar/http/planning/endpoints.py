@@ -22,7 +22,7 @@ from sidecar.http.query_parameters import read_query
 _USUAL_LIMIT, _MOST = 100, 1000
 _QUERY = (
     QueryParameter("search", "How the name begins, with or without its schema; default: all tables.", max_chars=200),
-    QueryParameter("limit", f"At most so many tables; default: {_USUAL_LIMIT}.", least=1, most=_MOST),
+    QueryParameter("limit", f"Most tables to list; default: {_USUAL_LIMIT}.", least=1, most=_MOST),
 )
 # undefined_table, invalid_schema_name, invalid_name; feature_not_supported: of another "database", a.b.c
 _UNKNOWN_TABLE = {"42P01", "3F000", "42602", "0A000"}

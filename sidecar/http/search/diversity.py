@@ -96,7 +96,7 @@ def _cosines(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _is_small(count: int, dimensions: int) -> bool:
-    """Whether all pairs of so many vectors are compared so fast that the event loop can do it."""
+    """Whether comparing all pairs of these vectors is short enough for the event loop."""
     return count * count * dimensions <= _INLINE_MULTIPLICATIONS
 
 

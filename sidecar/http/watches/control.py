@@ -37,7 +37,7 @@ class WatchesBody(RequestModel):
 
 class RateBody(WatchesBody):
     rows_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        description="At most so many rows of each watch in a second, over all sidecars; null: no cap.", examples=[50]
+        description="Most rows of each watch per second, over all sidecars; null: no cap.", examples=[50]
     )
 
 

@@ -78,7 +78,7 @@ def survey(
 ) -> Survey:
     """Measures and samples the table, and runs the checks of sidecar.watch, whose error becomes `refusal`.
 
-    `as_owner`: as if the table's owner watched it, whoever this session is.
+    `as_owner`: with the checks that the table's owner would meet, instead of this session's role.
 
     Raises StatementRejected if there is no such table or source, or the role may not read it.
     """
