@@ -84,3 +84,22 @@ def test_a_broken_watch_says_what_is_wrong_and_takes_nothing_from_the_others(
         console.open()
         console.search("green mug")
         console.await_results("green mug")
+
+
+def test_a_hundred_thousand_rows_are_counted_and_other_tables_are_searched_meanwhile(
+    open_console: OpenConsole, toys: Toys, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SQL)
+        connection.execute("create table many (id int primary key, title text)")
+        connection.execute("insert into many select n, 'mug ' || n from generate_series(1, 100000) n; analyze many")
+        connection.execute("select sidecar.watch('many', 'title', expose => array['title'], index => 'none')")
+        console = open_console(toys(database_url).url).open("rows")
+        many = console.page.get_by_role("list", name="Watches").locator("> li").filter(has_text="many")
+        expect(many).to_contain_text("100,000")
+        console.open(watch="public.mugs.title_embedding", text="green mug")
+        console.await_results("green mug")
+        console.open("rows")
+        expect(many.locator(".numbers").get_by_text("/s")).to_be_visible()
+        connection.execute("select sidecar.pause('many')")
+        expect(many).to_contain_text("paused")
