@@ -11,7 +11,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -150,30 +150,50 @@ async def load(database: Database, table: WatchedTable) -> Watch:
         return next(w for w in await load_watches(connection) if w.id == table.watch_id)
 
 
-async def work_until_frozen(
-    database_url: str, table: WatchedTable, operation: Operation, *, warm: bool, messages: float, pooler: str = ""
-) -> tuple[list[str], float]:
-    """Returns the messages that passed, and how long a user then waited for the whole table. `pooler` is in between."""
+@dataclass(frozen=True, slots=True)
+class ReadySidecar:
+    """A sidecar that has loaded the watch of a table. `database_url`: where users connect to, whatever its own way."""
+
+    database_url: str
+    way: MessageProxy
+    database: Database
+    table: WatchedTable
+    watch: Watch
+    operation: Operation
+
+    async def work_until_frozen(self, messages: float) -> tuple[list[str], float]:
+        """Returns the messages that passed, and how long a user then waited for the whole table."""
+        way = self.way
+        way.freeze_after(messages)
+        async with background(self._work(), "work") as working, background(way.frozen.wait(), "frozen") as freezing:
+            await asyncio.wait([working, freezing], return_when=asyncio.FIRST_COMPLETED)
+            passed = list(way.passed)
+            waited_s = await _wait_as_user(self.database_url, self.table) if way.frozen.is_set() else 0.0
+            way.thaw()
+            await asyncio.wait([working])
+        assert passed, working.result()
+        return passed, waited_s
+
+    async def _work(self) -> DatabaseError | None:
+        try:
+            async with self.database.connection() as connection:
+                await self.operation.work(connection, self.watch)
+        except DatabaseError as error:
+            return error  # the server ended the session, as it should
+        return None
+
+
+@asynccontextmanager
+async def ready_sidecar(
+    database_url: str, table: WatchedTable, operation: Operation, *, warm: bool, pooler: str = ""
+) -> AsyncIterator[ReadySidecar]:
+    """`pooler` is in between. To be entered before a guard runs, which may end the session of a busy machine's load."""
     async with way_to(pooler or database_url) as (way, database):
         watched = await load(database, table)
         if warm:
             async with database.connection() as connection:
                 await operation.work(connection, watched)
-        way.freeze_after(messages)
-        work, frozen = _work(database, watched, operation), way.frozen.wait()
-        async with background(work, "work") as working, background(frozen, "frozen") as freezing:
-            await asyncio.wait([working, freezing], return_when=asyncio.FIRST_COMPLETED)
-            passed = list(way.passed)
-            waited_s = await _wait_as_user(database_url, table) if way.frozen.is_set() else 0.0
-            way.thaw()
-            await asyncio.wait([working])
-    return passed, waited_s
-
-
-async def _work(database: Database, watched: Watch, operation: Operation) -> None:
-    with suppress(DatabaseError):  # the server ended the session, as it should
-        async with database.connection() as connection:
-            await operation.work(connection, watched)
+        yield ReadySidecar(database_url, way, database, table, watched, operation)
 
 
 async def _wait_as_user(database_url: str, table: WatchedTable) -> float:
@@ -191,11 +211,14 @@ async def test_users_wait_for_a_frozen_sidecar_no_longer_than_the_bound(
     database_url: str, db: Connection, warm: bool, operation: Operation
 ) -> None:
     """Freezes after each message of an operation, all of them at once, each with a table of its own."""
-    freeze = partial(work_until_frozen, database_url, operation=operation, warm=warm)
-    messages, _ = await freeze(await make_table(db, "measured", operation), messages=float("inf"))
+    ready = partial(ready_sidecar, database_url, operation=operation, warm=warm)
+    async with ready(await make_table(db, "measured", operation)) as sidecar:
+        messages, _ = await sidecar.work_until_frozen(float("inf"))
     tables = [await make_table(db, f"frozen_{i}", operation) for i in range(len(messages))]
-    async with guarded(database_url):
-        ends = await asyncio.gather(*(freeze(table, messages=i + 1) for i, table in enumerate(tables)))
+    async with AsyncExitStack() as stack:
+        sidecars = [await stack.enter_async_context(ready(table)) for table in tables]
+        async with guarded(database_url):
+            ends = await asyncio.gather(*(each.work_until_frozen(i + 1) for i, each in enumerate(sidecars)))
     waits_s = {f"{i + 1} {passed[-1]}": waited_s for i, (passed, waited_s) in enumerate(ends)}
     assert max(waits_s.values()) < BOUND_S, waits_s
     assert len(set(messages)) > 2
