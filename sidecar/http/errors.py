@@ -19,6 +19,7 @@ from sidecar.errors import (
     Overloaded,
     RerankModelFailed,
     SidecarError,
+    StatementRejected,
     TooManyListeners,
     WatchChanged,
 )
@@ -72,6 +73,7 @@ _STATUS_OF_ERROR: tuple[tuple[type[SidecarError], int, str], ...] = (
     (RerankModelFailed, 503, "rerank_model_failed"),
     (SearchDenied, 503, "search_denied"),
     (WatchChanged, 503, "watch_changed"),
+    (StatementRejected, 503, "database_refused"),
     (DatabaseError, 503, "database_unavailable"),
     (SidecarError, 500, "internal_error"),
 )
@@ -129,10 +131,16 @@ def error_response_to(error: SidecarError) -> JsonResponse:
     )
     if isinstance(error, DeviceError | DecoderUnavailable | DatabaseUnavailable | Contention):
         retry_after_s = _RETRY_S
-    message = str(error)
+    return error_response(status, code, _message_of(error), retry_after_s=retry_after_s)
+
+
+def _message_of(error: SidecarError) -> str:
     if isinstance(error, DatabaseUnavailable):
-        message = f"The service does not reach its database. Try again in a moment. ({error})"
-    return error_response(status, code, message, retry_after_s=retry_after_s)
+        return f"The service does not reach its database. Try again in a moment. ({error})"
+    if isinstance(error, StatementRejected):
+        hint = f" {error.hint}" if error.hint else ""
+        return f"The database refused what the service asked of it: {error.message}.{hint}"
+    return str(error)
 
 
 def _shorten(text: str, chars: int) -> str:

@@ -150,6 +150,8 @@ async def test_what_watch_would_refuse_is_a_refusal_with_its_hint(
     ("body", "refused", "message"),
     [
         ({"table": "nots"}, (404, "unknown_table", "table"), 'relation "nots" does not exist.'),
+        ({"table": "0"}, (404, "unknown_table", "table"), 'relation "0" does not exist.'),
+        ({"table": "4294967295"}, (404, "unknown_table", "table"), 'relation "4294967295" does not exist.'),
         ({"table": "a.b.c"}, (404, "unknown_table", "table"), "cross-database"),
         ({"table": "shown"}, (422, "wrong_watch", "table"), "Only tables can be watched"),
         ({"table": "pg_authid", "source": ["rolpassword"]}, (422, "wrong_watch", "table"), "Name a table of your own."),
