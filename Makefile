@@ -135,6 +135,7 @@ site: $(STAMP) ## Write the docs site to site/ (open site/index.html); a link th
 bench: $(STAMP) ## Measure every figure of docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.tables
+	$(BIN)/python -m benchmarks.large_tables.page
 
 .PHONY: schema
 schema: $(STAMP) ## Rewrite tests/schema.sql
