@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from sidecar.errors import StatementRejected
 from sidecar.operations.findings import Checkup, Finding, Limits, NotChecked, Severity
 from sidecar.operations.rights import Right, grant_hint
-from sidecar.operations.session import CommandCursor, Connection, connect_as_user, translate_psycopg_errors
+from sidecar.operations.session import CatalogCursor, Connection, connect_as_user, translate_psycopg_errors
 from sidecar.operations.session_probe import find_session_faults, probe_sessions
 from sidecar.postgres.remedies import NOT_PERMITTED
 from sidecar.postgres.shipped import code_digest, head_revision
@@ -44,6 +44,7 @@ def examine(url: SecretStr, listen_url: SecretStr, limits: Limits) -> Checkup:
     Blocks, and runs an event loop of its own. Raises DatabaseUnavailable, SchemaError, StatementRejected.
     """
     with connect_as_user(url) as connection, translate_psycopg_errors():
+        connection.cursor_factory = CatalogCursor  # a user's function may fit better, and would have this role's rights
         check_rights(connection)
         checkup = check_database(connection, limits)
         asyncio.run(check_sessions(url, listen_url, checkup))
@@ -94,7 +95,7 @@ async def check_sessions(url: SecretStr, listen_url: SecretStr, checkup: Checkup
 def _run_check(connection: Connection, name: str, statement: str, limits: Limits, checkup: Checkup) -> None:
     parameters = (Jsonb(asdict(limits)),) if "$1" in statement else ()
     try:
-        with connection.transaction(), CommandCursor(connection, row_factory=dict_row) as cursor:
+        with connection.transaction(), CatalogCursor(connection, row_factory=dict_row) as cursor:
             cursor.execute(_SQL["limit_check"].encode(), (f"{STATEMENT_TIMEOUT_S}s",))
             rows = cursor.execute(statement.encode(), parameters).fetchall()
             checkup.findings += [Finding(check=name, **row) for row in rows]

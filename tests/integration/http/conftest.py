@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -12,6 +12,8 @@ import pytest
 from sidecar.app import LoadEncoder, create_app
 from sidecar.config import Settings
 from tests.encoders import HashEncoder
+from tests.integration.roles.cast import Stage, cast_of_roles, installed_database
+from tests.servers import Server
 from tests.waiting import wait_until_async
 
 Serving: TypeAlias = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -47,6 +49,13 @@ def serving() -> Serving:
 async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(max_batch_texts=4, max_text_chars=200, max_body_bytes=20_000, max_image_bytes=8_000) as client:
         yield client
+
+
+@pytest.fixture
+def stage(postgres_server: Server) -> Iterator[Stage]:
+    """A database whose sidecar has a role of its own, with only its grants."""
+    with cast_of_roles(postgres_server) as cast, installed_database(postgres_server, cast) as name:
+        yield Stage(cast, postgres_server.database_url(name))
 
 
 async def is_ready(client: httpx.AsyncClient) -> bool:

@@ -16,8 +16,9 @@ from sidecar.operations.checkup import examine
 from sidecar.operations.findings import Limits
 from tests.encoders import HashEncoder
 from tests.integration.http.errors import assert_error
+from tests.integration.roles.cast import Stage
 from tests.integration.search.shop import connect, make_products, searching
-from tests.integration.sql.session import Connection, run
+from tests.integration.sql.session import Connection, run, value
 from tests.ports import find_free_port
 
 KEYS = {"admin": "admin-key-0123456789", "search": "search-key-0123456789"}
@@ -54,6 +55,41 @@ async def test_only_a_key_with_the_scope_admin_reads_them(database_url: str, enc
         assert_error(denied, 403, "forbidden_scope", "")
         allowed = await client.get("/doctor", headers={"Authorization": f"Bearer {KEYS['admin']}"})
     assert allowed.status_code == 200, allowed.text
+
+
+SHADOWS = """
+create schema evil;
+create table evil.audit (name text, what text);
+grant usage on schema evil to public;
+grant insert on evil.audit to public;
+create function evil.note(what text) returns boolean language plpgsql as
+    $$ begin insert into evil.audit values (current_user, what); return true; end $$;
+create function evil.pg_has_role(text, text) returns boolean language sql as $$ select evil.note('pg_has_role') $$;
+create function evil.current_setting(text) returns text language sql as
+    $$ select case when evil.note('current_setting') then '18' end $$;
+create function evil.has_schema_privilege(oid, text) returns boolean language sql as
+    $$ select evil.note('has_schema_privilege') $$;
+create function evil.set_config(text, text, boolean) returns text language sql as
+    $$ select case when evil.note('set_config') then 'on' end $$;
+create function evil.pg_notify(text, text) returns void language sql as $$ select evil.note('pg_notify') $$;
+create function evil.pg_backend_pid() returns integer language sql as
+    $$ select case when evil.note('pg_backend_pid') then 1 end $$;
+create function evil.to_regclass(text) returns regclass language sql as
+    $$ select case when evil.note('to_regclass') then 'sidecar.status'::regclass end $$;
+create function evil.inet_server_port() returns integer language sql as
+    $$ select case when evil.note('inet_server_port') then 1 end $$;
+"""
+
+
+@pytest.mark.parametrize("path", ["public, evil", "evil, public, pg_catalog"])
+async def test_no_function_of_a_schema_in_the_search_path_is_called(stage: Stage, path: str) -> None:
+    with connect(stage.admin) as admin:
+        run(admin, SHADOWS)
+        run(admin, f'alter role "{stage.cast.worker}" set search_path = {path}')
+        url = SecretStr(stage.worker)
+        checkup = await asyncio.to_thread(examine, url, url, Limits())
+        assert run(admin, "select name, what from evil.audit") == []
+        assert checkup.facts["server"] == value(admin, "show server_version")
 
 
 async def test_without_a_database_there_is_nothing_to_examine(encoder: HashEncoder) -> None:
