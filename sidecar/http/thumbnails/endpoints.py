@@ -175,8 +175,13 @@ def _check_pictures(watch: SearchedWatch, only_failed: bool) -> None:
 
 
 def _etag(wanted: _Wanted, stored: StoredPicture) -> str:
-    """Of this version of the row at this size. Rows of the same content have different ones."""
-    parts = (wanted.watch.watch_id, stored.version, stored.size_bytes, wanted.side)
+    """Of this version of this row's picture at this size.
+
+    With the key, since CLUSTER and VACUUM FULL put a row in the place of another one that the same transaction wrote;
+    with the column, which another call of sidecar.watch may replace without a change of the row.
+    """
+    watch, key = wanted.watch, orjson.dumps(wanted.query.key, option=orjson.OPT_SORT_KEYS)
+    parts = (watch.watch_id, watch.source, key, stored.version, stored.size_bytes, wanted.side)
     return f'"{hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()}"'
 
 

@@ -107,6 +107,37 @@ async def test_an_etag_saves_the_picture_until_the_row_changes(client: httpx.Asy
     assert (head.status_code, head.headers["etag"], head.content) == (200, changed.headers["etag"], b"")
 
 
+@pytest.mark.parametrize("rewrite", ["cluster photos using photos_pkey", "vacuum full photos"])
+async def test_a_row_that_is_moved_to_the_place_of_another_one_keeps_its_picture(
+    database_url: str, db: Connection, rewrite: str
+) -> None:
+    run(db, "create table photos (id bigint primary key, photo bytea)")
+    red, blue = (picture(colour).ljust(2000, b"\0") for colour in ("red", "blue"))
+    db.execute("insert into photos values (2, %s), (1, %s)", (red, blue))  # one transaction, and equally long
+    run(db, "select sidecar.watch('photos', 'photo', target => 'e', dimensions => 16, expose => array['photo'])")
+    async with searching(database_url, make_encoder()) as client:
+        before = [(await get(client, key)).content for key in (1, 2)]
+        if rewrite.startswith("vacuum"):
+            run(db, "delete from photos where id = 2")
+        run(db, rewrite)
+        assert (await get(client, 1)).content == before[0]
+
+
+async def test_another_source_shows_another_picture(database_url: str, db: Connection) -> None:
+    run(db, "create table photos (id bigint primary key, front bytea, back bytea)")
+    front, back = (picture(colour).ljust(2000, b"\0") for colour in ("red", "blue"))
+    db.execute("insert into photos values (1, %s, %s)", (front, back))
+    watch = """select sidecar.watch('photos', %s::text, target => 'e', dimensions => 16, companion => 'vectors',
+                                    expose => array[%s], replace => true)"""
+    run(db, watch, "front", "front")
+    async with searching(database_url, make_encoder()) as client:
+        first = await get(client)
+        run(db, watch, "back", "back")
+        second = await get(client, headers={"If-None-Match": first.headers["etag"]})
+    assert second.status_code == 200
+    assert second.content != first.content
+
+
 async def test_a_thumbnail_is_made_once_for_many_requests(client: httpx.AsyncClient, db: Connection) -> None:
     answers = await asyncio.gather(*(get(client) for _ in range(30)))
     assert {answer.status_code for answer in answers} == {200}
