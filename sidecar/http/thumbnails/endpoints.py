@@ -146,7 +146,7 @@ class ThumbnailEndpoints:
         try:
             return await decoders.shrink(stored.content, side)
         except PictureRejected as rejected:
-            return rejected
+            return PictureRejected(rejected.code, rejected.message)  # the one that was raised keeps the picture's bytes
 
     async def _read(self, reads: Reads, wanted: _Wanted, max_bytes: int) -> StoredPicture:
         """The picture, without its content if it has more than `max_bytes`. Raises InputError if there is none."""

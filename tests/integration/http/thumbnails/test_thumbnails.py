@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import re
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,25 @@ async def test_a_thumbnail_is_made_once_for_many_requests(client: httpx.AsyncCli
     read = re.search(r'operation_duration_seconds_count{operation="thumbnail"} (\d)', page)
     assert read is not None
     assert int(read[1]) <= 2  # as many as are made at once
+
+
+async def test_what_is_no_picture_leaves_its_reason_in_memory_but_not_its_bytes(
+    database_url: str, db: Connection
+) -> None:
+    run(db, "create table photos (id bigint primary key, photo bytea)")
+    run(db, "insert into photos select i, convert_to(repeat('x', 1000000), 'utf8') from generate_series(0, 20) i")
+    run(db, "select sidecar.watch('photos', 'photo', target => 'e', dimensions => 16, expose => array['photo'])")
+    async with searching(database_url, make_encoder()) as client:
+        assert (await get(client, 0)).status_code == 422
+        tracemalloc.start()
+        try:
+            for key in range(1, 21):
+                assert (await get(client, key)).status_code == 422
+            gc.collect()
+            held_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert held_bytes < 5_000_000
 
 
 async def test_rows_without_a_picture_and_what_is_none(client: httpx.AsyncClient, db: Connection) -> None:
