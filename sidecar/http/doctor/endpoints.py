@@ -11,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sidecar.errors import InputError
+from sidecar.http.access import key_of
 from sidecar.http.body_models import AnswerModel
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.operation import Operation, Scope
+from sidecar.http.watches.grant import Grant
 
 FRESH_S = 5.0
 """How long a result is given to other callers, too."""
@@ -61,11 +63,13 @@ class DoctorEndpoint:
                 *("GET", "/doctor", self.doctor, "Faults in the setup, and how to repair them, as `sidecar doctor`"),
                 *(Scope.ADMIN, DoctorAnswer),
                 deadline=False,  # each check has one of its own; ended early they would go on in their thread
-                errors=(404, 503),
+                errors=(403, 404, 503),
             )
         ]
 
-    async def doctor(self, _request: Request) -> Response:
+    async def doctor(self, request: Request) -> Response:
+        """Raises InputError, AccessDenied, DatabaseError."""
+        Grant(key_of(request)).check_everything()  # findings quote failed rows of any table
         if self._examine is None:
             raise InputError("no_database", "There is nothing to examine: DATABASE_URL is not set.")
         if self._last is None or self._is_over(self._last):

@@ -82,6 +82,12 @@ class Grant:
         if any(watch.forced is not None for watch in watches):
             raise ForbiddenRows
 
+    def check_everything(self) -> None:
+        """Raises AccessDenied for a key that opens only some tables or some rows: for what is about all of them."""
+        if self.key is not None and (self.key.tables is not None or self.key.filter is not None):
+            message = "The key opens some tables or some rows, and this looks at all of them."
+            raise AccessDenied(403, "forbidden_table", message)
+
     def check_filter(self, watch: SearchedWatch) -> None:
         """Raises FilterNotApplicable if the filter that is forced on the watch names columns that it cannot compare."""
         if self.key is None or watch.forced is None:

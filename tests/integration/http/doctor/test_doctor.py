@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -18,6 +19,7 @@ from tests.encoders import HashEncoder
 from tests.integration.http.errors import assert_error
 from tests.integration.roles.cast import Stage
 from tests.integration.search.shop import connect, make_products, searching
+from tests.integration.sql.queue import fail
 from tests.integration.sql.session import Connection, run, value
 from tests.ports import find_free_port
 
@@ -55,6 +57,38 @@ async def test_only_a_key_with_the_scope_admin_reads_them(database_url: str, enc
         assert_error(denied, 403, "forbidden_scope", "")
         allowed = await client.get("/doctor", headers={"Authorization": f"Bearer {KEYS['admin']}"})
     assert allowed.status_code == 200, allowed.text
+
+
+async def test_a_key_of_some_tables_or_rows_does_not_read_what_is_about_all(
+    database_url: str, encoder: HashEncoder, db: Connection, tmp_path: Path
+) -> None:
+    run(db, "create table others (id bigint primary key, photo bytea)")
+    watch = int(value(db, "select sidecar.watch('others', 'photo', target => 'e', dimensions => 16)"))
+    fail(db, watch, 7, "not_a_picture", "the secret of another table")
+    bound = """
+        [[keys]]
+        key = "tables-key-0123456789"
+        scopes = ["search", "admin"]
+        tables = ["public.products"]
+
+        [[keys]]
+        key = "filter-key-0123456789"
+        scopes = ["search", "admin"]
+        filter = { tenant = 7 }
+
+        [[keys]]
+        key = "admin-key-0123456789"
+        scopes = ["admin"]
+    """
+    file = tmp_path / "keys"
+    file.write_text(bound)
+    async with searching(database_url, encoder, api_keys_file=file) as client:
+        for key in ("tables", "filter"):
+            refused = await client.get("/doctor", headers={"Authorization": f"Bearer {key}-key-0123456789"})
+            assert "secret" not in refused.text
+            assert_error(refused, 403, "forbidden_table", "The key opens some tables or some rows")
+        told = await client.get("/doctor", headers={"Authorization": "Bearer admin-key-0123456789"})
+        assert "the secret of another table" in told.text
 
 
 SHADOWS = """
