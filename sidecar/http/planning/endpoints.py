@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from sidecar.errors import InputError, StatementRejected
-from sidecar.http.access import AccessDenied, check_scope, key_of
+from sidecar.http.access import check_scope, key_of
 from sidecar.http.bodies.json_body import read_json
 from sidecar.http.json_response import JsonResponse
 from sidecar.http.limits import RequestLimits
 from sidecar.http.operation import Operation, QueryParameter, Scope
 from sidecar.http.planning.bodies import PlanAnswer, PlanBody, TablesAnswer
 from sidecar.http.query_parameters import read_query
+from sidecar.http.watches.grant import Grant
 
 _USUAL_LIMIT, _MOST = 100, 1000
 _QUERY = (
@@ -68,28 +69,34 @@ class PlanningEndpoints:
         ]
 
     async def tables(self, request: Request) -> Response:
-        """Raises InputError, AccessDenied, DatabaseError; `plan`, too."""
+        """Raises InputError, AccessDenied, DatabaseError, ClientDisconnect; `plan`, too."""
         planner = self._require_planner(request)
         values = read_query(request, _QUERY)
         prefix, limit = values.texts.get("search", ""), values.integers.get("limit", _USUAL_LIMIT)
-        async with self._looking:
+        async with self._turn_of(request):
             with _explaining("search"):
                 return JsonResponse(await planner.find_tables(prefix, limit))
 
     async def plan(self, request: Request) -> Response:
         planner = self._require_planner(request)
         body = await read_json(request, PlanBody, self._limits)
-        async with self._looking:
+        async with self._turn_of(request):
             with _explaining("table"):
                 return JsonResponse(await planner.plan(body))
+
+    @asynccontextmanager
+    async def _turn_of(self, request: Request) -> AsyncIterator[None]:
+        """Raises ClientDisconnect if the client has not waited for its turn: those behind it would wait for nothing."""
+        async with self._looking:
+            if await request.is_disconnected():
+                raise ClientDisconnect
+            yield
 
     def _require_planner(self, request: Request) -> Planner:
         key = key_of(request)
         if key is not None:
             check_scope(key, Scope.SEARCH)  # rows are shown
-            if key.tables is not None or key.filter is not None:
-                message = "The key opens some tables or some rows, and this looks at all of them."
-                raise AccessDenied(403, "forbidden_table", message)
+        Grant(key).check_everything()
         if self._planner is None:
             raise InputError("no_database", "There are no tables: DATABASE_URL is not set.")
         return self._planner

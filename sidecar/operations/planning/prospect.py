@@ -25,8 +25,7 @@ from sidecar.postgres.statements import read_statements
 PREVIEWED_ROWS, PREVIEWED_CHARS = 5, 200
 _SAMPLE_ROWS = 100
 _DEFAULTS = WatchRequest("", [])
-_NOT_A_TABLE = "42809"  # wrong_object_type
-_UNDEFINED_TABLE = "42P01"
+_NOT_A_TABLE, _UNDEFINED_TABLE = "42809", "42P01"  # wrong_object_type
 _SQL = read_statements("sidecar.operations.planning", "tables.sql")
 _UNREADABLE = ("22", "54", "XX")  # classes of errors that one row's content can cause
 
@@ -133,8 +132,8 @@ def _find_table(connection: Connection, name: str) -> dict[str, Any]:
     assert row is not None
     with connection.cursor(row_factory=dict_row) as cursor_of_rows:
         table = cursor_of_rows.execute(_SQL["table"].encode(), row).fetchone()
-    if table is None:  # `0`: regclass reads a number as an OID, whether or not a table has it
-        raise StatementRejected(f'relation "{name}" does not exist', _UNDEFINED_TABLE)
+    if table is None:  # `-` or a number, which regclass reads without looking for a table; or it was dropped meanwhile
+        raise StatementRejected(f"there is no table {name}", _UNDEFINED_TABLE)
     if table["kind"] not in {"r", "p"}:
         message = f"{table['name']} is a view, or something else that is not a table"
         raise StatementRejected(message, _NOT_A_TABLE, "Only tables can be watched: name the table behind it.")

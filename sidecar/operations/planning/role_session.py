@@ -13,7 +13,13 @@ from psycopg.rows import Row
 from pydantic import SecretStr
 
 from sidecar.errors import StatementRejected, TimedOut
-from sidecar.operations.session import CommandCursor, Connection, connect_as_user, require_schema
+from sidecar.operations.session import (
+    CommandCursor,
+    Connection,
+    connect_as_user,
+    require_schema,
+    translate_psycopg_errors,
+)
 from sidecar.postgres.session_settings import COMMAND_SETTINGS, set_settings
 
 STATEMENT_TIMEOUT_S = 10
@@ -41,8 +47,9 @@ def connect_to_read(url: SecretStr) -> Iterator[Connection]:
     with connect_as_user(url) as connection:
         connection.cursor_factory = ReadingCursor
         try:
-            require_schema(connection)
-            yield connection
+            with translate_psycopg_errors():
+                require_schema(connection)
+                yield connection
         except StatementRejected as error:
             timed_out = _timed_out(error)
             if timed_out is None:

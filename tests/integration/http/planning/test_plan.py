@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import psycopg
 import pytest
 from psycopg import sql
+from pydantic import SecretStr
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
+from sidecar.errors import DatabaseUnavailable
+from sidecar.http.limits import RequestLimits
+from sidecar.http.planning.bodies import TablesAnswer
+from sidecar.http.planning.endpoints import Planner, PlanningEndpoints
 from sidecar.operations.planning import role_session
+from sidecar.operations.planning.server_memory import read_memory
 from tests.command_line import CommandLine
 from tests.encoders import HashEncoder
 from tests.integration.cli.test_plan import file_of
+from tests.integration.http.conftest import make_settings
 from tests.integration.http.errors import assert_error
 from tests.integration.roles.cast import Stage
 from tests.integration.search.shop import DIMENSIONS, connect, make_encoder, searching
@@ -150,9 +161,9 @@ async def test_what_watch_would_refuse_is_a_refusal_with_its_hint(
     ("body", "refused", "message"),
     [
         ({"table": "nots"}, (404, "unknown_table", "table"), 'relation "nots" does not exist.'),
-        ({"table": "0"}, (404, "unknown_table", "table"), 'relation "0" does not exist.'),
-        ({"table": "4294967295"}, (404, "unknown_table", "table"), 'relation "4294967295" does not exist.'),
         ({"table": "a.b.c"}, (404, "unknown_table", "table"), "cross-database"),
+        ({"table": "-"}, (404, "unknown_table", "table"), "there is no table -."),
+        ({"table": "4294967295"}, (404, "unknown_table", "table"), "there is no table 4294967295."),
         ({"table": "shown"}, (422, "wrong_watch", "table"), "Only tables can be watched"),
         ({"table": "pg_authid", "source": ["rolpassword"]}, (422, "wrong_watch", "table"), "Name a table of your own."),
         ({"table": "sidecar_internal.watches"}, (422, "wrong_watch", "table"), "Name a table of your own."),
@@ -204,6 +215,49 @@ async def test_a_locked_table_is_not_waited_for(database_url: str, db: Connectio
             other.execute("lock table notes")
             refused = await client.post("/plan", json={"table": "notes", "source": ["body"]})
     assert_error(refused, 503, "database_unavailable", "Another session has locked the table for more than 2 s")
+
+
+async def test_a_connection_that_is_lost_in_between_is_a_database_that_is_away(
+    database_url: str, db: Connection
+) -> None:
+    def read() -> None:
+        with role_session.connect_to_read(SecretStr(database_url)) as connection:
+            run(db, "select pg_terminate_backend(%s)", connection.info.backend_pid)
+            read_memory(connection)
+
+    with pytest.raises(DatabaseUnavailable, match="the connection was lost"):
+        read()
+
+
+async def test_who_has_gone_before_its_turn_is_not_looked_for() -> None:
+    begun, may_end = list[str](), asyncio.Event()
+
+    async def find_tables(prefix: str, _limit: int) -> TablesAnswer:
+        begun.append(prefix)
+        await may_end.wait()
+        return TablesAnswer(tables=[], has_more=False)
+
+    def request(prefix: str, *messages: str) -> Request:
+        queue = iter(messages)
+
+        async def receive() -> Message:
+            for message in queue:
+                return {"type": message}
+            return await asyncio.Future()
+
+        return Request({"type": "http", "query_string": f"search={prefix}".encode(), "headers": []}, receive)
+
+    planner = Planner(find_tables, AsyncMock())
+    tables = PlanningEndpoints(RequestLimits.from_settings(make_settings()), planner).tables
+    first = asyncio.ensure_future(tables(request("first")))
+    await asyncio.sleep(0)
+    gone = asyncio.ensure_future(tables(request("gone", "http.disconnect")))
+    patient = asyncio.ensure_future(tables(request("patient", "http.request")))
+    may_end.set()
+    with pytest.raises(ClientDisconnect):
+        await gone
+    assert ((await first).status_code, (await patient).status_code) == (200, 200)
+    assert begun == ["first", "patient"]
 
 
 async def test_nothing_is_changed(database_url: str, db: Connection) -> None:
