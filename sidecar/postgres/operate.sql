@@ -16,6 +16,7 @@ select coalesce(sum(sidecar.retry(w.relation::regclass, w.target, reason => $3::
 from unnest($1::oid[], $2::text[]) w(relation, target)
 
 -- name: retry_keys
--- Only inserts events. $3: the reason, NULL for any; $4: keys, objects of the key columns.
-select coalesce(sum(sidecar.retry(w.relation::regclass, w.target, k.key, $3::text)), 0)::bigint
-from unnest($1::oid[], $2::text[]) w(relation, target) cross join unnest($4::jsonb[]) k(key)
+-- Only inserts events. $3: the reason, NULL for any; $4: keys, objects of the key columns; 7 and "7" may be one.
+select coalesce(sum(sidecar.retry(m.relation, m.target, m.key, $3::text)), 0)::bigint
+from (select distinct w.relation::regclass, w.target, sidecar_internal.canonical_key(sidecar_internal.get_watch(w.relation::regclass, w.target), k.key) as key
+      from unnest($1::oid[], $2::text[]) w(relation, target) cross join unnest($4::jsonb[]) k(key)) m

@@ -142,6 +142,11 @@ async def test_a_retry_of_keys_of_a_reason_or_of_all(
     run(db, f"delete from sidecar_internal.events_{items_e}; delete from sidecar_internal.events_{items_f}")
     assert (await retry(client, table="items", target="e", keys=[2, {"id": 3}, 99])).json() == {"rows": 2}
     assert retried(db, items_e) == [2, 3]
+    run(db, f"delete from sidecar_internal.events_{items_e}")
+    assert (await retry(client, table="items", target="e", keys=[3, "3", {"id": 2}, 2, {"id": "2"}])).json() == {
+        "rows": 2
+    }
+    assert retried(db, items_e) == [2, 3]
     assert (await retry(client, table="items", reason="decode_timeout")).json() == {"rows": 1}
     assert (retried(db, items_e), retried(db, items_f)) == ([2, 3], [1])
     assert (await retry(client, table="items", keys=[1], reason="no_vector")).json() == {"rows": 0}
