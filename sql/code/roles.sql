@@ -5,7 +5,8 @@ create or replace function sidecar_internal.roles() returns table (role regrole,
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select a.grantee::regrole, case when bool_or(c.relname = 'sidecars') then 'worker' else 'reader' end
         from pg_class c cross join aclexplode(c.relacl) a
-        where a.grantee not in (0, c.relowner)
+        where c.oid in ('sidecar_internal.sidecars'::regclass, 'sidecar_internal.progress'::regclass) -- by the index, in a catalogue of many tables
+          and a.grantee not in (0, c.relowner)
           and ((c.oid = 'sidecar_internal.sidecars'::regclass and a.privilege_type = 'INSERT')
                or (c.oid = 'sidecar_internal.progress'::regclass and a.privilege_type = 'SELECT'))
         group by a.grantee;

@@ -14,7 +14,7 @@ from tests.encoders import HashEncoder
 from tests.integration.http.errors import assert_error
 from tests.integration.roles.cast import Stage
 from tests.integration.search.shop import connect, make_products, searching
-from tests.integration.sql.session import Connection, run
+from tests.integration.sql.session import Connection, run, value
 
 TABLES = """
 create domain label as text;
@@ -116,6 +116,15 @@ async def test_a_locked_table_is_listed_without_its_size(
             tables = await read(client)
     assert (tables["public.events"]["rows"], tables["public.events"]["bytes"]) == (None, None)
     assert tables["public.products"]["bytes"] > 0
+
+
+async def test_the_roles_of_sidecars_are_found_without_reading_all_tables(
+    database_url: str, encoder: HashEncoder, db: Connection
+) -> None:
+    """For each table that is listed: among 4,000 of them it took 10 s, which is all the time that there is."""
+    body = value(db, "select prosrc from pg_proc where oid = 'sidecar_internal.roles()'::regprocedure")
+    plan = "\n".join(line for (line,) in run(db, f"explain {body}"))
+    assert "Seq Scan" not in plan, plan
 
 
 KEYS = """
