@@ -103,8 +103,10 @@ begin
     for found in execute format('select t.tableoid::regclass as part, t.ctid as place from %s t tablesample system (%s) where random() <= %s',
                                 w.relation, 100 * share, wanted / share) loop
         begin
-            execute format('select %s from only %s t where t.ctid = $2', measured, found.part) into bytes, head
-                using head_bytes, found.place;
+            -- Through its root a partition is read with the rights on the root, but only after all partitions were looked at.
+            execute format('select %s from %s t where t.ctid = $2 and t.tableoid = $3', measured,
+                           case when has_table_privilege(found.part, 'select') then format('only %s', found.part) else w.relation::text end) into bytes, head
+                using head_bytes, found.place, found.part::oid;
         exception when data_exception or program_limit_exceeded or internal_error or data_corrupted or index_corrupted or io_error then
             bytes := null;
             head := null;

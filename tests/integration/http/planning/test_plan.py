@@ -285,6 +285,19 @@ async def test_the_service_plans_for_the_owner_what_it_may_only_read(stage: Stag
         owner.execute(planned["sql"].encode())
 
 
+async def test_partitions_are_read_with_the_rights_on_their_table(stage: Stage) -> None:
+    worker = f'"{stage.cast.worker}"'
+    with connect(stage.owner) as owner:
+        run(owner, "create table shop.logs (id int primary key, body text) partition by range (id)")
+        run(owner, "create table shop.logs_1 partition of shop.logs for values from (0) to (10)")
+        run(owner, "create table shop.logs_2 partition of shop.logs for values from (10) to (20)")
+        run(owner, "insert into shop.logs select i, repeat('x', i) from generate_series(1, 19) i")
+        run(owner, f"grant usage on schema shop to {worker}; grant select on shop.logs to {worker}")
+        async with searching(stage.worker, make_encoder()) as client:
+            planned = await plan(client, "shop.logs", "body")
+        assert (planned["sampled_rows"], planned["rows_to_embed"], planned["source_bytes"]) == (19, 19, 190)
+
+
 POLICY = """
 create table shop.called (what text);
 grant insert on shop.called to public;
