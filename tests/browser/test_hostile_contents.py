@@ -31,16 +31,16 @@ PAYLOADS = [
     "a\u202eb\u0000c".replace("\u0000", "\u0001"),
     "🐙 &amp; &lt;b&gt; mug",
 ]
-_ELEMENTS = ", ".join(
+ELEMENTS = ", ".join(
     ["script:not([src])", "iframe", "img[src=x]", "svg[onload]", "style", "base", "math", "form[action]"]
     + [f"[{event}]" for event in ("onerror", "onload", "onfocus")]
 )
-_SQL = """
+SQL = """
 create table hostile (id text primary key, title text, list text[], data jsonb, "<img src=x onerror=alert(14)>" text);
 select sidecar.watch('hostile', source => 'title',
                      expose => array['title', '<img src=x onerror=alert(14)>', 'list', 'data']);
 """
-_INSERT = """
+INSERT = """
 insert into hostile
 values (%(text)s, 'mug ' || %(text)s, array[%(text)s], jsonb_build_object(%(text)s::text, %(text)s::text), %(text)s)
 """
@@ -49,12 +49,12 @@ values (%(text)s, 'mug ' || %(text)s, array[%(text)s], jsonb_build_object(%(text
 @pytest.fixture
 def console(open_console: OpenConsole, toys: Toys, database_url: str) -> Iterator[Console]:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(_SQL)
+        connection.execute(SQL)
         for payload in PAYLOADS:
-            connection.execute(_INSERT, {"text": payload})
+            connection.execute(INSERT, {"text": payload})
     console = open_console(toys(database_url).url)
     yield console
-    assert console.page.locator(_ELEMENTS).count() == 0
+    assert console.page.locator(ELEMENTS).count() == 0
     assert console.page.title().endswith("sidecar")
 
 

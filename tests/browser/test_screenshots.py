@@ -52,10 +52,32 @@ def test_rows(open_console: OpenConsole, demo: Process, width: int, height: int,
 
 
 @LOOKS
+def test_watch(open_console: OpenConsole, demo: Process, width: int, height: int, *, dark: bool) -> None:
+    """Its sample: settings and query are above."""
+    console = open_console(demo.url, width=width, height=height, dark=dark)
+    console.open("watch", watch="public.emoji.picture_embedding")
+    sample = console.page.get_by_role("region", name="Sample")
+    expect(sample.locator("ol > li")).to_have_count(18)
+    sample.evaluate("section => scrollTo(0, section.offsetTop - 80)")
+    expect(sample.locator("img").nth(7)).to_be_visible()
+    take(console, "watch", dark=dark)
+
+
+@LOOKS
 def test_failures(open_console: OpenConsole, demo: Process, width: int, height: int, *, dark: bool) -> None:
     console = open_console(demo.url, width=width, height=height, dark=dark).open("failures")
     expect(console.page.get_by_role("heading", name="No row has failed")).to_be_visible()
     take(console, "failures", dark=dark)
+
+
+@LOOKS
+def test_add(open_console: OpenConsole, demo: Process, width: int, height: int, *, dark: bool) -> None:
+    console = open_console(demo.url, width=width, height=height, dark=dark)
+    console.open("add", table="public.emoji", source='["name", "keywords"]')
+    expect(console.page.get_by_role("region", name="Preview")).to_be_visible()
+    expect(console.page.get_by_role("region", name="Plan")).to_be_visible()
+    console.page.wait_for_load_state("networkidle")
+    take(console, "add", dark=dark)
 
 
 @LOOKS

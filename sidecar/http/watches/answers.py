@@ -12,6 +12,7 @@ from sidecar.http.models import ModelInfo
 from sidecar.http.watches.fitness import check_model, warnings_of
 from sidecar.http.watches.grant import FilterNotApplicable, Grant
 from sidecar.postgres.search import SearchedWatch
+from sidecar.postgres.watch_settings import WatchSettings
 
 _LOADING = "The model is not loaded."
 
@@ -35,7 +36,17 @@ class WatchAnswer(AnswerModel):
     key_columns: list[str] = Field(description="The primary key; filters can name these columns, too.")
     columns: list[ExposedColumn] = Field(description="The columns that the watch exposes.")
     has_thumbnails: bool = Field(description="Whether `/thumbnail` shows its pictures: it exposes their column, too.")
+    companion: str | None = Field(description="The table that has the vectors; null: the watched table itself.")
     dimensions: int
+    storage: Literal["vector", "halfvec"] = Field(description="The type that the vectors are stored as.")
+    index: str = Field(
+        description="What `sidecar.watch` was told of the index; `halfvec` and `vector`: HNSW on that type.",
+        examples=["halfvec", "ivfflat", "using hnsw ((e::halfvec(1152)) halfvec_cosine_ops) with (m = 24)", "none"],
+    )
+    required_model: str | None = Field(
+        description="The model or fingerprint that alone may fill the watch, as `sidecar.watch` was told; null: any."
+    )
+    paused: bool
     model: str | None = Field(description="Of the vectors; null: the watch has none yet.")
     searchable: bool = Field(description="Whether `/search` can search it, with the model that is served and this key.")
     problem: str | None = Field(description="Why not; null if it can.")
@@ -46,7 +57,7 @@ class WatchesAnswer(AnswerModel):
     watches: list[WatchAnswer]
 
 
-def watch_answer(watch: SearchedWatch, model: ModelInfo | None, grant: Grant) -> WatchAnswer:
+def watch_answer(watch: SearchedWatch, settings: WatchSettings, model: ModelInfo | None, grant: Grant) -> WatchAnswer:
     """A watch as a search with `model` sees it; None: it is not loaded."""
     problem = _problem(watch, model, grant)
     return WatchAnswer(
@@ -61,7 +72,12 @@ def watch_answer(watch: SearchedWatch, model: ModelInfo | None, grant: Grant) ->
             for name, type_ in zip(watch.exposed, watch.exposed_types, strict=True)
         ],
         has_thumbnails=watch.shows_pictures,
+        companion=settings.companion,
         dimensions=watch.dimensions,
+        storage="halfvec" if settings.storage == "halfvec" else "vector",
+        index=settings.index,
+        required_model=settings.model,
+        paused=watch.paused,
         model=watch.model if watch.fingerprint else None,
         searchable=problem is None,
         problem=problem,

@@ -16,6 +16,7 @@ from sidecar.http.watches.answers import WatchesAnswer, watch_answer
 from sidecar.http.watches.grant import Grant
 from sidecar.postgres.reads import Reads
 from sidecar.postgres.search import find_watches
+from sidecar.postgres.watch_settings import read_watch_settings
 
 
 class WatchesEndpoint:
@@ -42,8 +43,15 @@ class WatchesEndpoint:
         if self._reads is None:
             raise InputError("no_database", "There are no watches: DATABASE_URL is not set.")
         watches, _ = await self._reads.read(find_watches)
+        settings, _ = await self._reads.read(read_watch_settings)
         model = self._get_model()
         grant = Grant(key_of(request))
         return JsonResponse(
-            WatchesAnswer(watches=[watch_answer(watch, model, grant) for watch in grant.permitted(watches)])
+            WatchesAnswer(
+                watches=[
+                    watch_answer(watch, settings[watch.watch_id], model, grant)
+                    for watch in grant.permitted(watches)
+                    if watch.watch_id in settings  # else it has just been removed
+                ]
+            )
         )

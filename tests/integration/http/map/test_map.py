@@ -113,6 +113,38 @@ async def test_a_sample_has_no_more_rows_than_asked_for(
         assert_error(wrong, 422, "out_of_range", "`rows` must be from 1 to 2000", "rows")
 
 
+@pytest.mark.parametrize("place", ["in the row", "in a companion"])
+def test_a_small_sample_of_a_large_table_reads_few_of_its_pages(db: Connection, place: str) -> None:
+    """And its rows come from many of those that it reads."""
+    run(db, "create table many (id int primary key, title text, e vector(64))")  # 17 MB: smaller tables are counted
+    vector = "array_fill(0.25::real, array[64])"
+    run(db, f"insert into many select n, 'row ' || n, {vector} from generate_series(1, 60000) n")
+    companion = "companion => 'vectors', " if place == "in a companion" else ""
+    run(db, f"select sidecar.watch('many', 'title', target => 'e', {companion}dimensions => 64, index => 'none')")
+    if companion:
+        run(db, "set sidecar.writer = 'on'; insert into vectors (id, e) select id, e from many")
+    table = "vectors" if companion else "many"
+    run(db, "vacuum analyze many")
+    run(db, f"vacuum analyze {table}")
+    call = "sidecar_internal.sample_rows('many', 'e', 6)"
+    plan = value(db, f"explain (analyze, buffers, format json) select * from {call}")[0]["Plan"]
+    pages = value(db, f"select relpages from pg_class where oid = '{table}'::regclass")
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < pages / 2
+    drawn = [place for _ in range(5) for (place,) in run(db, f"select (key->>'id')::int / 1000 from {call}")]
+    assert len(drawn) == 30
+    assert len(set(drawn)) > 15
+
+
+def test_rows_with_a_vector_are_found_where_few_have_one(db: Connection) -> None:
+    """While a large table is being embedded, say."""
+    run(db, "create table many (id int primary key, title text, e vector(16))")
+    run(db, "select sidecar.watch('many', 'title', target => 'e', dimensions => 16, index => 'none')")
+    run(db, "set sidecar.writer = 'on'")
+    vector = "case when n <= 40 then array_fill(0.25::real, array[16]) end"
+    run(db, f"insert into many select n, 'row', {vector} from generate_series(1, 4000) n")
+    assert len(run(db, "select key from sidecar_internal.sample_rows('many', 'e', 6)")) == 6
+
+
 async def test_a_key_sees_its_own_rows_only(database_url: str, encoder: HashEncoder, tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(KEYS)

@@ -72,7 +72,12 @@ async def test_a_watch_is_listed_with_its_key_and_the_columns_that_it_exposes(
             {"name": "tenant", "type": "integer", "comparable": True},
         ],
         "has_thumbnails": False,
+        "companion": None,
         "dimensions": DIMENSIONS,
+        "storage": "vector",
+        "index": "halfvec",
+        "required_model": None,
+        "paused": False,
         "model": encoder.model_id,
         "searchable": True,
         "problem": None,
@@ -101,6 +106,17 @@ async def test_a_watch_that_no_search_can_use_says_why(database_url: str, encode
         ("timestamp(3) without time zone", True),
         ("point", False),
     ]
+
+
+async def test_settings_are_those_that_the_watch_was_given(database_url: str, db: Connection) -> None:
+    run(db, "create table notes (id int primary key, body text)")
+    call = """sidecar.watch('notes', 'body', target => 'e', companion => '"Odd vectors"', dimensions => 16,
+                            model => 'theirs', storage => 'halfvec', index => 'using hnsw with (m = 24)')"""
+    run(db, f"select {call}; select sidecar.pause('notes')")
+    async with searching(database_url, HashEncoder()) as client:
+        (watch,) = await read(client)
+    assert (watch["companion"], watch["storage"], watch["paused"]) == ('public."Odd vectors"', "halfvec", True)
+    assert (watch["index"], watch["required_model"]) == ("using hnsw (e halfvec_cosine_ops) with (m = 24)", "theirs")
 
 
 async def test_names_that_need_quotes_are_those_that_a_search_takes(

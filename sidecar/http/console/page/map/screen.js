@@ -6,8 +6,8 @@ import { keyText, percent, plural } from "../formats.js";
 import { Icon } from "../parts/icons.js";
 import { Busy, Empty, Problem } from "../parts/notices.js";
 import { Thumbnail } from "../parts/thumbnail.js";
-import { getJson } from "../service.js";
 import { Plane } from "./plane.js";
+import { useSample } from "./sample.js";
 
 const SIZES = [200, 500, 1000, 2000];
 
@@ -27,7 +27,7 @@ function usualWatch(watches) {
 }
 
 function MapOf({ watch, watches, rows }) {
-  const { answer, error, isLoading, load } = useMap(watch, rows);
+  const { answer, error, isLoading, load } = useSample(watch, rows);
   const [chosen, setChosen] = useState(null);
   useEffect(() => setChosen(null), [answer]);
   return html`
@@ -73,23 +73,4 @@ function ChosenRow({ watch, point }) {
 function explanationOf({ points, shares }) {
   const shown = percent(shares[0] + shares[1]);
   return `${plural(points.length, "row")} of a random sample, by the two directions in which their vectors differ most; these show ${shown} of the differences. Rows that lie apart here are unlike; those that lie together may still be.`;
-}
-
-function useMap(watch, rows) {
-  const [state, setState] = useState({ answer: null, error: null, isLoading: true });
-  const load = async (signal) => {
-    setState((now) => ({ ...now, error: null, isLoading: true }));
-    try {
-      const answer = await getJson("map", { table: watch.table, target: watch.target, rows }, signal);
-      if (!signal?.aborted) setState({ answer, error: null, isLoading: false });
-    } catch (error) {
-      if (!signal?.aborted) setState({ answer: null, error, isLoading: false });
-    }
-  };
-  useEffect(() => {
-    const aborting = new AbortController();
-    load(aborting.signal);
-    return () => aborting.abort();
-  }, [watch.watch, rows]);
-  return { ...state, load: () => load() };
 }

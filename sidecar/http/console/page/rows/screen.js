@@ -1,41 +1,26 @@
 // The rows: each watch with what is done and what is left, and the last hour in charts.
 
-import { html, useCallback, useEffect, useState } from "../html.js";
-import { useLive } from "../live.js";
+import { html } from "../html.js";
 import { Busy, Empty, Problem, Warning } from "../parts/notices.js";
-import { getJson } from "../service.js";
 import { Charts } from "./charts.js";
+import { nameOf, useStatus } from "./status.js";
 import { WatchCard } from "./watch_card.js";
 
 export function RowsScreen() {
-  const live = useLive();
-  const [read, setRead] = useState({ status: null, error: null });
-  const load = useCallback(async () => {
-    try {
-      setRead({ status: await getJson("status"), error: null });
-    } catch (error) {
-      setRead({ status: null, error });
-    }
-  }, []);
-  useEffect(() => void load(), []);
-  useEffect(() => {
-    if (live.status !== null) setRead({ status: live.status, error: null });
-  }, [live.status]);
-  const retry = () => (load(), live.retry());
-  const { status } = read;
-  const newest = live.samples.at(-1);
+  const { status, error, samples, trouble, load, retry } = useStatus();
+  const newest = samples.at(-1);
   return html`
     <h1 class="offscreen">Rows</h1>
-    ${read.error && html`<${Problem} error=${read.error} retry=${retry} />`}
-    ${!read.error && live.trouble && html`<${Warning}>No live figures at the moment. ${live.trouble.message}<//>`}
-    ${status === null && !read.error && html`<${Busy} label="Reading the state" />`}
-    ${status && html`<${Overview} status=${status} isOld=${Boolean(live.trouble)} />`}
+    ${error && html`<${Problem} error=${error} retry=${retry} />`}
+    ${!error && trouble && html`<${Warning}>No live figures at the moment. ${trouble.message}<//>`}
+    ${status === null && !error && html`<${Busy} label="Reading the state" />`}
+    ${status && html`<${Overview} status=${status} isOld=${Boolean(trouble)} />`}
     ${status?.watches?.length === 0 && html`<${Empty} title="Nothing is watched yet"><p>Each table that is watched has its rows here: <a href="#/search">how to begin</a>.</p><//>`}
     ${status?.watches?.length > 0 &&
     html`<ul class="watches" aria-label="Watches">
-      ${status.watches.map((watch) => html`<${WatchCard} key=${watch.watch_id} watch=${watch} sample=${newest?.watches[`${watch.relation}.${watch.target}`]} onChanged=${load} />`)}
+      ${status.watches.map((watch) => html`<${WatchCard} key=${watch.watch_id} watch=${watch} sample=${newest?.watches[nameOf(watch)]} onChanged=${load} />`)}
     </ul>`}
-    ${live.samples.length > 1 && html`<${Charts} samples=${live.samples} />`}
+    ${samples.length > 1 && html`<${Charts} samples=${samples} />`}
   `;
 }
 

@@ -5,26 +5,43 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { count, duration, percent, shortCount } from "../formats.js";
 import { Icon } from "../parts/icons.js";
 import { PauseDialog, RateDialog } from "./actions.js";
+import { nameOf } from "./status.js";
 
 export function WatchCard({ watch, sample, onChanged }) {
-  const [action, setAction] = useState(null);
-  const isPaused = watch.state.startsWith("paused");
-  const rate = sample?.rows_per_s ?? null;
-  const name = `${watch.relation}.${watch.target}`;
-  const Dialog = { pause: PauseDialog, rate: RateDialog }[action];
+  const name = nameOf(watch);
   return html`<li class="watch">
     <header>
       <div>
-        <h2>${name.replace(/^public\./, "")}</h2>
-        <p class="state"><span class=${`dot ${watch.health}`} aria-hidden="true"></span>${watch.state}</p>
+        <h2><a href=${addressFor("watch", { watch: name })}>${name.replace(/^public\./, "")}</a></h2>
+        <${State} watch=${watch} />
       </div>
-      <div class="actions">
-        <button class="button small" onClick=${() => setAction("rate")} aria-label=${`Rate of ${name}`}><${Icon} name="gauge" />${watch.rows_per_s === null ? "Rate" : `${count(watch.rows_per_s)} rows/s`}</button>
-        <button class="button small" onClick=${() => setAction("pause")} aria-label=${`${isPaused ? "Resume" : "Pause"} ${name}`}>
-          <${Icon} name=${isPaused ? "play" : "pause"} />${isPaused ? "Resume" : "Pause"}
-        </button>
-      </div>
+      <${Actions} watch=${watch} onChanged=${onChanged} />
     </header>
+    <${Figures} watch=${watch} sample=${sample} />
+  </li>`;
+}
+
+export function State({ watch }) {
+  return html`<p class="state"><span class=${`dot ${watch.health}`} aria-hidden="true"></span>${watch.state}</p>`;
+}
+
+export function Actions({ watch, onChanged }) {
+  const [action, setAction] = useState(null);
+  const isPaused = watch.state.startsWith("paused");
+  const name = nameOf(watch);
+  const Dialog = { pause: PauseDialog, rate: RateDialog }[action];
+  return html`<div class="actions">
+    <button class="button small" onClick=${() => setAction("rate")} aria-label=${`Rate of ${name}`}><${Icon} name="gauge" />${watch.rows_per_s === null ? "Rate" : `${count(watch.rows_per_s)} rows/s`}</button>
+    <button class="button small" onClick=${() => setAction("pause")} aria-label=${`${isPaused ? "Resume" : "Pause"} ${name}`}>
+      <${Icon} name=${isPaused ? "play" : "pause"} />${isPaused ? "Resume" : "Pause"}
+    </button>
+    ${Dialog && html`<${Dialog} watch=${watch} isPaused=${isPaused} onClose=${() => setAction(null)} onDone=${() => (setAction(null), onChanged())} />`}
+  </div>`;
+}
+
+export function Figures({ watch, sample }) {
+  const rate = sample?.rows_per_s ?? null;
+  return html`
     <${Coverage} watch=${watch} />
     <dl class="numbers">
       <${Figure} label="rows" value=${`${watch.estimated ? "about " : ""}${count(watch.rows)}`} />
@@ -35,8 +52,7 @@ export function WatchCard({ watch, sample, onChanged }) {
       <${Figure} label="done in" value=${timeLeft(watch, rate)} />
     </dl>
     <p class="index muted">${indexText(watch)}</p>
-    ${Dialog && html`<${Dialog} watch=${watch} isPaused=${isPaused} onClose=${() => setAction(null)} onDone=${() => (setAction(null), onChanged())} />`}
-  </li>`;
+  `;
 }
 
 function Figure({ label, value, isBad = false }) {

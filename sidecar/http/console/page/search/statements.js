@@ -6,12 +6,12 @@ function shellQuoted(text) {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-function sqlQuoted(text) {
+export function sqlQuoted(text) {
   return `'${text.replaceAll("'", "''")}'`;
 }
 
 // Always in quotes: a plain name may be a word of SQL's own, such as order.
-function identifier(name) {
+export function identifier(name) {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
@@ -33,10 +33,9 @@ export function curlOf(body, picture) {
 export function sqlOf(watch, body) {
   const [vector, excluded, needs] = vectorOf(watch, body);
   if (vector === null) return { sql: null, note: needs };
-  // As a procedure it asks the sidecar on any database; the function then knows the vector.
   const asked = (body.query ?? [body])
     .filter((part) => part.text)
-    .map((part) => `call sidecar.embed(${sqlQuoted(part.text)}, target => ${modelOf(watch)}, vector => null);\n`)
+    .map((part) => callOf(watch, part.text))
     .join("");
   const options = [`target => ${sqlQuoted(watch.target)}`, `k => ${body.k + excluded.length}`];
   if (body.filter) options.push(`filter => ${sqlQuoted(JSON.stringify(body.filter))}`);
@@ -53,7 +52,12 @@ export function sqlOf(watch, body) {
   return { sql, note: notes.filter(Boolean).join(" ") };
 }
 
-function modelOf(watch) {
+// As a procedure it asks the sidecar on any database; the function then knows the vector.
+export function callOf(watch, text) {
+  return `call sidecar.embed(${sqlQuoted(text)}, target => ${modelOf(watch)}, vector => null);\n`;
+}
+
+export function modelOf(watch) {
   return sqlQuoted(`${watch.table}.${identifier(watch.target)}`);
 }
 

@@ -8,10 +8,11 @@ import { KeyPrompt } from "./key_prompt.js";
 import { ThemeButton } from "./theme.js";
 import { useWatches } from "./watches.js";
 
-// The first screen is there at once; each of the others is loaded when it is first looked at.
+// The first screen is there at once; each of the others is loaded when it is first looked at. One that has a parent is reached from there.
 const SCREENS = [
   { name: "search", title: "Search", screen: SearchScreen },
   { name: "rows", title: "Rows", load: async () => (await import("../rows/screen.js")).RowsScreen },
+  { name: "watch", title: "Watch", parent: "rows", load: async () => (await import("../watch/screen.js")).WatchScreen },
   { name: "failures", title: "Failures", load: async () => (await import("../failures/screen.js")).FailuresScreen },
   { name: "add", title: "Add", load: async () => (await import("../add/screen.js")).AddScreen },
   { name: "map", title: "Map", load: async () => (await import("../map/screen.js")).MapScreen },
@@ -36,8 +37,8 @@ export function Shell() {
       <a class="skip" href=${location.hash || "#/"} onClick=${(event) => (event.preventDefault(), main.current.focus())}>Skip to the content</a>
       <a class="brand" href="#/search"><${Mark} />sidecar</a>
       <nav aria-label="Screens">
-        ${SCREENS.map(
-          ({ name, title }) => html`<a href=${addressFor(name)} aria-current=${shown?.name === name ? "page" : null}>${title}</a>`,
+        ${SCREENS.filter((each) => !each.parent).map(
+          ({ name, title }) => html`<a href=${addressFor(name)} aria-current=${shown?.name === name ? "page" : shown?.parent === name ? "true" : null}>${title}</a>`,
         )}
       </nav>
       <${ThemeButton} />
