@@ -148,7 +148,7 @@ def test_settings_are_those_of_the_watch(open_console: OpenConsole, toys: Toys, 
     expect(setting(page, "Vectors")).to_have_text("title_embedding, in the table itself")
     expect(setting(page, "Index")).to_have_text("HNSW, on halfvec")
     expect(setting(page, "Rate")).to_have_text("no limit")
-    expect(setting(page, "Model")).to_have_text("words")
+    expect(setting(page, "Model")).to_have_text("hash")
 
 
 def test_a_watch_is_paused_and_resumed_from_its_own_screen(mugs: Console) -> None:
