@@ -15,6 +15,7 @@ from sidecar.errors import DecoderUnavailable, PictureRejected
 from sidecar.http.planning.bodies import PlanAnswer, PlanBody, TablesAnswer
 from sidecar.http.planning.endpoints import Planner
 from sidecar.operations.operations import WatchRequest
+from sidecar.operations.planning.estimate import DEFAULT_CONTEXT_LENGTH
 from sidecar.operations.planning.plan import DEFAULT_NATIVE_SIZE, Assumptions, Plan, make_plan
 from sidecar.operations.planning.prospect import PreviewedRow, Prospect, find_prospect
 from sidecar.operations.planning.tables import find_tables
@@ -38,7 +39,8 @@ def make_planner(settings: Settings, running: RunningParts) -> Planner | None:
         measure = partial(_measure, running.get_decoders)
         heads = await measure(found.survey.sample.heads)
         shown = await measure([row.head or b"" for row in found.rows])
-        return _answer(found, _plan(found, request, heads, settings), request, shown)
+        context_length = _context_length(running)
+        return _answer(found, _plan(found, request, heads, settings, context_length), request, shown)
 
     return Planner(partial(_find_tables, url), plan)
 
@@ -74,12 +76,17 @@ async def _measure_one(decoders: DecoderPool, head: bytes) -> tuple[int, int] | 
         return None
 
 
-def _plan(found: Prospect, request: WatchRequest, sizes: Sizes, settings: Settings) -> Plan:
+def _context_length(running: RunningParts) -> int:
+    return DEFAULT_CONTEXT_LENGTH if running.models is None else running.models.embedder.context_length
+
+
+def _plan(found: Prospect, request: WatchRequest, sizes: Sizes, settings: Settings, context_length: int) -> Plan:
     assumptions = Assumptions(
         settings.vision_model_id,
         request.dimensions,
         ViewSettings.from_settings(settings, DEFAULT_NATIVE_SIZE),
         request.companion is not None,
+        context_length=context_length,
     )
     return make_plan(found.survey, [size for size in sizes if size is not None], found.server, assumptions)
 
@@ -91,6 +98,7 @@ def _answer(found: Prospect, plan: Plan, request: WatchRequest, shown: Sizes) ->
     facts |= {
         "owner": found.owner,
         "dimensions": request.dimensions,
+        "context_length": plan.context_length,
         "long_text_share": None if long_texts is None else long_texts / max(texts, 1),
         "index_memory": None if memory is None else asdict(memory),
         "typical_devices": [asdict(device) for device in plan.devices],

@@ -110,7 +110,10 @@ class PlanAnswer(AnswerModel):
     source_bytes: int
     sampled_rows: int
     sampled_pictures: int = Field(description="Those whose size in pixels could be read.")
-    sampled_long_texts: int | None = Field(description="Longer than the model reads; null for pictures.")
+    context_length: int = Field(description="Number of tokens of a text that the model reads.")
+    sampled_long_texts: int | None = Field(
+        description="Longer than the model reads, at four letters a token; null for pictures."
+    )
     long_text_share: float | None = Field(description="Their share of the sampled texts, from 0 to 1.")
     views: int
     views_per_row: float

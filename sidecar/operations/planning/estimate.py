@@ -8,8 +8,8 @@ from statistics import fmean
 
 from sidecar.operations.planning import costs
 
-# About 64 tokens, which SigLIP reads, of English at four letters each. Only the model's tokenizer knows exactly.
-LONG_TEXT_BYTES = 256
+DEFAULT_CONTEXT_LENGTH = 64  # tokens of a text that the default model reads
+LETTERS_PER_TOKEN = 4  # of English. Only the model's tokenizer knows exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +108,17 @@ def time_on_devices(views: int, kind: str, model_id: str) -> list[DeviceTime]:
     ]
 
 
-def count_long_texts(sampled_bytes: Sequence[int | None]) -> int:
-    """How many of the sampled texts are longer than a model reads, as far as their size tells."""
-    return sum((size or 0) > LONG_TEXT_BYTES for size in sampled_bytes)
+def count_long_texts(sampled_bytes: Sequence[int | None], context_length: int = DEFAULT_CONTEXT_LENGTH) -> int:
+    """How many of the sampled texts are longer than a model of `context_length` reads, as far as their size tells."""
+    return sum((size or 0) > context_length * LETTERS_PER_TOKEN for size in sampled_bytes)
 
 
 def describe_long_texts(sampled_bytes: Sequence[int | None]) -> str | None:
-    """The sentence with their number; None if none is longer."""
+    """The sentence with the number of those that are longer than the default model reads; None if none is."""
     sizes = [size for size in sampled_bytes if size]
     number = count_long_texts(sizes)
     if number == 0:
         return None
     verb = "is" if number == 1 else "are"
-    return f"about {number:,} of {len(sizes):,} texts {verb} longer than the model reads (64 tokens, some 250 letters)"
+    reads = f"the default model reads ({DEFAULT_CONTEXT_LENGTH} tokens, some 250 letters)"
+    return f"about {number:,} of {len(sizes):,} texts {verb} longer than {reads}"

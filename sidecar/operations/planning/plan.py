@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from sidecar.operations.planning.estimate import (
+    DEFAULT_CONTEXT_LENGTH,
     DeviceTime,
     Estimate,
     Target,
@@ -34,6 +35,7 @@ class Assumptions:
     views: ViewSettings
     has_companion: bool
     views_per_s: float | None = None
+    context_length: int = DEFAULT_CONTEXT_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Plan:
     memory: IndexMemory | None
     devices: list[DeviceTime]
     sampled_pictures: int
+    context_length: int
 
     def facts(self) -> dict[str, Any]:
         """As `sidecar plan --json` and `POST /plan` give it."""
@@ -60,7 +63,7 @@ class Plan:
             "estimated": survey.table.estimated,
             "sampled_rows": len(survey.sample.sizes),
             "sampled_pictures": self.sampled_pictures,
-            "sampled_long_texts": count_long_texts(survey.sample.sizes) if survey.kind == "text" else None,
+            "sampled_long_texts": self._count_long_texts(),
             "views_per_s": self.views_per_s,
             **asdict(self.expected),
             "disk_bytes": self.expected.disk_bytes,
@@ -70,6 +73,11 @@ class Plan:
             "migrated": survey.is_migrated,
             "refusal": survey.refusal,
         }
+
+    def _count_long_texts(self) -> int | None:
+        if self.survey.kind != "text":
+            return None
+        return count_long_texts(self.survey.sample.sizes, self.context_length)
 
 
 def make_plan(survey: Survey, sizes: Sequence[tuple[int, int]], server: ServerMemory, assumptions: Assumptions) -> Plan:
@@ -87,6 +95,7 @@ def make_plan(survey: Survey, sizes: Sequence[tuple[int, int]], server: ServerMe
         index_memory(expected, target, server),
         time_on_devices(expected.views, survey.kind, assumptions.model_id),
         len(sizes),
+        assumptions.context_length,
     )
 
 

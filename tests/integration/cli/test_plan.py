@@ -179,7 +179,7 @@ def test_texts_that_are_longer_than_the_model_reads_are_counted_in_the_sample(
         "insert into notes select i, repeat('word ', case when i <= 3 then 100 else 2 end) from generate_series(1, 8) i"
     )
     db.execute("insert into notes values (9, null)")
-    says = "about 3 of 8 texts are longer than the model reads (64 tokens, some 250 letters)"
+    says = "about 3 of 8 texts are longer than the default model reads (64 tokens, some 250 letters)"
     assert says in command_line.succeed("plan", "notes", "body")
     assert planned(command_line, "notes", "body")["sampled_long_texts"] == 3
     assert says in command_line.succeed("watch", "notes", "--source", "body")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
+from sidecar.batching.encoder import PreparedText
 from sidecar.errors import DatabaseUnavailable
 from sidecar.http.limits import RequestLimits
 from sidecar.http.planning.bodies import TablesAnswer
@@ -30,6 +32,12 @@ from tests.integration.http.errors import assert_error
 from tests.integration.roles.cast import Stage
 from tests.integration.search.shop import DIMENSIONS, connect, make_encoder, searching
 from tests.integration.sql.session import Connection, run
+
+
+class _TwoTokens(HashEncoder):
+    def prepare_texts(self, texts: Sequence[str]) -> list[PreparedText]:
+        return [replace(text, token_ids=text.token_ids[:2]) for text in super().prepare_texts(texts)]
+
 
 SHOP = """
 create table notes (id bigint primary key, body text, photo bytea);
@@ -63,6 +71,12 @@ async def test_the_estimates_are_those_of_the_command(
     names = set(expected) - {"relation", "typical_devices", "migrated"}
     assert {name: planned[name] for name in names} == {name: expected[name] for name in names}
     assert (planned["relation"], planned["rows"], planned["long_text_share"]) == ("public.notes", 40, 0.25)
+
+
+async def test_texts_are_long_by_what_the_served_model_reads(database_url: str, db: Connection) -> None:
+    async with searching(database_url, _TwoTokens(dimensions=DIMENSIONS)) as client:
+        planned = await plan(client, "notes", "body")
+    assert (planned["context_length"], planned["long_text_share"]) == (2, 1.0)
 
 
 async def test_five_rows_are_previewed_and_long_texts_cut(database_url: str, db: Connection) -> None:

@@ -11,7 +11,7 @@ export function Plan({ plan }) {
   return html`
     ${plan.refusal && html`<${Warning}><p>It would be refused: ${plan.refusal.message}. ${plan.refusal.hint}</p><//>`}
     ${plan.long_text_share > 0 &&
-    html`<${Warning}><p>About ${percent(plan.long_text_share)} of the texts are longer than the model reads (64 tokens, some 250 letters): their ends will not count.</p><//>`}
+    html`<${Warning}><p>About ${percent(plan.long_text_share)} of the texts are longer than the model reads (${plan.context_length} tokens, some ${count(Math.round(plan.context_length * 0.4) * 10)} letters): their ends will not count.</p><//>`}
     <section aria-label="Preview" class="stack">
       <h2>Rows</h2>
       ${plan.preview.length === 0 && html`<p class="muted">No row can be shown.</p>`}
