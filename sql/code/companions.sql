@@ -5,9 +5,18 @@
 create or replace function sidecar_internal.companion_name(relation regclass, companion text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    parts text[] := parse_ident(companion);
+    parts text[];
 begin
-    if cardinality(parts) > 2 then
+    begin
+        parts := parse_ident(companion);
+    exception when invalid_parameter_value then
+        raise exception 'companion % is not the name of a table', quote_literal(companion) using errcode = 'invalid_parameter_value',
+            hint = format('Put a name with other characters than letters, digits and _ into double quotes: %L', quote_ident(companion));
+    end;
+    if cardinality(parts) = 2 and parts[1] <> 'pg_temp' and to_regnamespace(quote_ident(parts[1])) is null then
+        raise exception 'schema "%" does not exist', parts[1] using errcode = 'invalid_schema_name',
+            hint = 'Create the schema, or name a table in another one.';
+    elsif cardinality(parts) > 2 then
         raise exception 'companion % has too many dots', quote_literal(companion) using errcode = 'invalid_name',
             hint = 'Name a table, or schema.table.';
     elsif cardinality(parts) = 1 then

@@ -92,8 +92,8 @@ REFUSALS = {
     "temporary": ("", "pg_temp.vectors", "42809", "is a temporary table", "permanent"),
     "ours": ("", "sidecar.vectors", "42809", 'belongs to schema "sidecar"', "of your own"),
     "too many dots": ("", "db.shop.vectors", "42602", "'db.shop.vectors' has too many dots", "schema.table"),
-    "not a name": ("", "a b", "22023", "not a valid identifier", ""),
-    "no schema": ("", "nowhere.vectors", "3F000", 'schema "nowhere" does not exist', ""),
+    "not a name": ("", "a b", "22023", "companion 'a b' is not the name of a table", '\'"a b"\''),
+    "no schema": ("", "nowhere.vectors", "3F000", 'schema "nowhere" does not exist', "Create the schema"),
 }  # fmt: skip
 
 
