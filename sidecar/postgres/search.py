@@ -48,7 +48,8 @@ class SearchedWatch:
 
     `exposed` columns exist, with the types of SQL in `exposed_types`; `gone` ones were exposed but do not exist.
     `incomparable` has the types of the columns that cannot be filtered by, by their names. `shows_pictures`: the watch
-    exposes the picture that it embeds, too, which a search does not return.
+    exposes the picture that it embeds, too, which a search does not return. `companion` holds the vectors; None: the
+    table itself does.
     """
 
     watch_id: int
@@ -68,6 +69,7 @@ class SearchedWatch:
     paused: bool
     broken: str | None
     shows_pictures: bool = False
+    companion: str | None = None  # schema-qualified and quoted
     forced: Mapping[str, object] | None = None
 
     @property
@@ -256,6 +258,7 @@ def _watch(record: asyncpg.Record) -> SearchedWatch:
         paused=record["paused"],
         broken=record["broken"],
         shows_pictures=record["shows_pictures"],
+        companion=record["companion"],
     )
 
 

@@ -5,6 +5,7 @@
 -- sidecar_internal.watches is small. Tables that are not watched appear not to exist.
 select w.id as watch_id, w.relation::oid::bigint as relation, format('%I.%I', n.nspname, c.relname) as table_name, w.target, w.kind,
        w.dimensions, w.fingerprint, coalesce(w.encoder, w.model) as model, w.source, w.key_columns,
+       (select format('%I.%I', m.nspname, h.relname) from pg_class h join pg_namespace m on m.oid = h.relnamespace where h.oid = w.companion) as companion,
        e.names as exposed, array(select t.printed from unnest(e.names) with ordinality u(name, i)
                                  join pg_attribute a on a.attrelid = w.relation and a.attname = u.name
                                  cross join format_type(a.atttypid, a.atttypmod) t(printed) order by u.i) as exposed_types,

@@ -10,12 +10,11 @@ from sidecar.postgres.statements import statement
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """What `sidecar.watch` was told. `companion` is a table, quoted; None: the vectors are in the watched table.
+    """What `sidecar.watch` was told.
 
     `index` is the argument of that name, in its shortest form. `model` is what the watch asks for; None: any.
     """
 
-    companion: str | None
     storage: str
     index: str
     model: str | None

@@ -2,5 +2,5 @@
 
 -- name: watch_settings
 -- Of all active watches; the table is small.
-select w.id, w.companion::text, w.storage, sidecar_internal.index_argument(w) as index, w.model
+select w.id, w.storage, sidecar_internal.index_argument(w) as index, w.model
 from sidecar_internal.watches w where w.unwatched_at is null

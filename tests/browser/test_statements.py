@@ -45,3 +45,16 @@ def test_large_keys_and_reserved_names_are_found_by_the_sql_and_by_filters(conso
         console.open(text="mug", filter=json.dumps([[column, "contains", value, ""]]))
         console.await_results()
         assert console.names == ["green mug"], (column, value)
+
+
+def test_the_sql_reads_the_vectors_of_a_companion(open_console: OpenConsole, toys: Toys, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("create table mugs (id int primary key, title text)")
+        options = """companion => '"Mug vectors"', expose => array['title']"""
+        connection.execute(f"select sidecar.watch('mugs', 'title', {options})".encode())
+        connection.execute("insert into mugs values (1, 'green mug'), (2, 'red mug'), (3, 'blue chair')")
+        console = open_console(toys(database_url).url).open(like='{"id": 1}')
+        console.await_results("red mug")
+        console.page.get_by_text("This search in SQL and curl").click()
+        rows = connection.execute(console.code("SQL").encode()).fetchall()
+        assert [row[2]["title"] for row in rows] == console.names

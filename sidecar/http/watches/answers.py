@@ -31,12 +31,12 @@ class WatchAnswer(AnswerModel):
     watch: str = Field(description="Its name in metrics, `/status` and `/events`.")
     table: str = Field(description="Schema-qualified and quoted, as searches take it.", examples=["public.products"])
     target: str = Field(description="The column of the vectors.", examples=["photo_embedding"])
+    companion: str | None = Field(description="The table of the vectors, as SQL names it; null: they are in `table`.")
     kind: Literal["text", "image"]
     source: list[str] = Field(description="The columns that are embedded.")
     key_columns: list[str] = Field(description="The primary key; filters can name these columns, too.")
     columns: list[ExposedColumn] = Field(description="The columns that the watch exposes.")
     has_thumbnails: bool = Field(description="Whether `/thumbnail` shows its pictures: it exposes their column, too.")
-    companion: str | None = Field(description="The table that has the vectors; null: the watched table itself.")
     dimensions: int
     storage: Literal["vector", "halfvec"] = Field(description="The type that the vectors are stored as.")
     index: str = Field(
@@ -64,6 +64,7 @@ def watch_answer(watch: SearchedWatch, settings: WatchSettings, model: ModelInfo
         watch=watch.name,
         table=watch.table_name,
         target=watch.target,
+        companion=watch.companion,
         kind="image" if watch.kind == "image" else "text",
         source=list(watch.source),
         key_columns=list(watch.key_columns),
@@ -72,7 +73,6 @@ def watch_answer(watch: SearchedWatch, settings: WatchSettings, model: ModelInfo
             for name, type_ in zip(watch.exposed, watch.exposed_types, strict=True)
         ],
         has_thumbnails=watch.shows_pictures,
-        companion=settings.companion,
         dimensions=watch.dimensions,
         storage="halfvec" if settings.storage == "halfvec" else "vector",
         index=settings.index,

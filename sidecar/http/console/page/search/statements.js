@@ -32,7 +32,6 @@ export function curlOf(body, picture) {
 // The statement, and what it does not do.
 export function sqlOf(watch, body) {
   const [vector, excluded, needs] = vectorOf(watch, body);
-  if (vector === null) return { sql: null, note: needs };
   const asked = (body.query ?? [body])
     .filter((part) => part.text)
     .map((part) => callOf(watch, part.text))
@@ -47,6 +46,7 @@ export function sqlOf(watch, body) {
   const left = [body.hybrid && "matches no words", body.rerank && "does not rerank", body.diversity && "does not vary"].filter(Boolean);
   const notes = [
     needs,
+    asked && "Run one statement after the other, outside of a transaction: psql -c and some other programs send all of them as one.",
     left.length > 0 && `The statement finds the nearest rows; it ${left.join(", ")}: that is done by the service.`,
   ];
   return { sql, note: notes.filter(Boolean).join(" ") };
@@ -61,26 +61,26 @@ export function modelOf(watch) {
   return sqlQuoted(`${watch.table}.${identifier(watch.target)}`);
 }
 
-function rowOf(watch, key) {
+// A companion has the key's columns, too.
+function rowOf(table, key) {
   const conditions = Object.entries(key).map(([name, value]) => `${identifier(name)} = ${sqlQuoted(String(value))}`);
-  return `from ${watch.table} where ${conditions.join(" and ")}`;
+  return `from ${table} where ${conditions.join(" and ")}`;
 }
 
 // As Postgres writes it: a large number that is text here is a number there.
 function keyOf(watch, key) {
   const parts = Object.keys(key).map((name) => `${sqlQuoted(name)}, ${identifier(name)}`);
-  return `(select jsonb_build_object(${parts.join(", ")}) ${rowOf(watch, key)})`;
+  return `(select jsonb_build_object(${parts.join(", ")}) ${rowOf(watch.table, key)})`;
 }
 
 function vectorOf(watch, body) {
   const model = modelOf(watch);
   const parts = body.query ?? [body];
   const keys = parts.filter((part) => part.key).map((part) => part.key);
-  if (keys.length > 0 && watch.companion) return [null, [], "The vectors are in a companion table: in SQL, join it by the key."];
   const vectors = parts.map((part) => {
     if (part.text) return `sidecar.embed(${sqlQuoted(part.text)}, ${model})`;
     if (part.image) return `sidecar.embed($1::bytea, ${model})`;
-    return `(select ${identifier(watch.target)}::vector ${rowOf(watch, part.key)})`;
+    return `(select ${identifier(watch.target)}::vector ${rowOf(watch.companion ?? watch.table, part.key)})`;
   });
   const sum = vectors.length === 1 ? vectors[0] : `(${vectors.join(" + ")})`;
   return [`${sum}::real[]`, keys, parts.some((part) => part.image) ? "$1 is the picture: bytes, which your driver passes. sidecar.embed() needs sidecar.enable_embed() once." : null];
