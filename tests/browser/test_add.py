@@ -41,7 +41,9 @@ def test_a_watch_is_planned_from_its_table_to_the_sql_that_starts_it(
     tables = page.get_by_role("list", name="Tables").get_by_role("listitem")
     expect(tables).to_have_count(3)
     expect(tables.filter(has_text="public.heap")).to_contain_text("table public.heap has no primary key")
-    page.get_by_role("searchbox").fill("not")
+    page.get_by_role("searchbox").fill(" zzz ")
+    expect(page.get_by_text("No name begins with “zzz”")).to_be_visible()
+    page.get_by_role("searchbox").fill(" not ")
     expect(tables).to_have_count(1)
     page.get_by_role("link", name="public.notes").click()
     page.get_by_label("title text, text").check()
@@ -61,6 +63,17 @@ def test_a_watch_is_planned_from_its_table_to_the_sql_that_starts_it(
     assert watch == (["title", "body"], "note_vectors", ["made"])
     page.reload()
     expect(page.get_by_label("Companion table")).to_have_value("note_vectors")
+
+
+def test_long_texts_are_those_beyond_what_the_served_model_reads(
+    open_console: OpenConsole, demo: Process, demo_database_url: str
+) -> None:
+    with psycopg.connect(demo_database_url, autocommit=True) as connection:
+        connection.execute("create table captions (id int primary key, caption text)")
+        connection.execute("insert into captions values (1, repeat('word ', 40))")  # 200 letters
+        page = open_console(demo.url).open("add", table="public.captions", source='["caption"]').page
+        expect(page.get_by_text("longer than the model reads (32 tokens, some 130 letters)")).to_be_visible()
+        connection.execute("drop table captions")
 
 
 def test_a_picture_is_embedded_by_itself(open_console: OpenConsole, toys: Toys, database_url: str, db: Db) -> None:

@@ -14,7 +14,7 @@ with locked as materialized (
       and n.nspname <> all (array['pg_catalog', 'information_schema', 'pg_toast', 'sidecar', 'sidecar_internal'])
       and has_schema_privilege(n.oid, 'usage') and has_any_column_privilege(c.oid, 'select')
       and (starts_with(lower(c.relname), lower($1::text)) or starts_with(lower(n.nspname || '.' || c.relname), lower($1::text))
-           or starts_with(c.oid::regclass::text, $1::text))
+           or starts_with(quote_ident(c.relname), $1::text) or starts_with(c.oid::regclass::text, $1::text))
       and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
       and not exists (select from sidecar_internal.watches w where w.companion = c.oid)
       and (not c.relispartition or exists (select from sidecar_internal.watches w where w.relation = c.oid and w.unwatched_at is null))

@@ -85,6 +85,7 @@ async def test_tables_are_found_by_the_beginning_of_their_name(database_url: str
         assert list(await read(client, search="PROD")) == ["public.products"]
         assert list(await read(client, search="public.p")) == ["public.parents", "public.products"]
         assert list(await read(client, search='"My ""Shop"."A')) == ['"My ""Shop"."A.b"']
+        assert list(await read(client, search='"A')) == ['"My ""Shop"."A.b"']
         assert await read(client, search="%") == {}
         first = (await client.get("/tables", params={"limit": 2})).json()
         assert ([table["table"] for table in first["tables"]], first["has_more"]) == (

@@ -61,7 +61,7 @@ function listOf(text) {
 }
 
 function useTables(prefix) {
-  return useAnswer(prefix, (signal) => getJson("tables", { search: prefix || null }, signal));
+  return useAnswer(prefix, (signal) => getJson("tables", { search: prefix.trim() || null }, signal));
 }
 
 function usePlan(body) {

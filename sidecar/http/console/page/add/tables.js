@@ -12,7 +12,7 @@ export function TableChoice({ answer, prefix, onPrefix }) {
       <input type="search" name="table" autocomplete="off" placeholder="The beginning of its name" value=${prefix} onInput=${(event) => onPrefix(event.target.value)} />
     </label>
     ${tables.length === 0 &&
-    html`<${Empty} title="No table is found"><p>Tables are listed that the role of the service may read: <code>grant select on … to …</code> lets it.</p><//>`}
+    html`<${Empty} title="No table is found"><p>${prefix.trim() && `No name begins with “${prefix.trim()}”, with or without its schema. `}Tables are listed that the role of the service may read: <code>grant select on … to …</code> lets it.</p><//>`}
     <ul class="tables" aria-label="Tables">
       ${tables.map((table) => html`<${Table} key=${table.table} table=${table} />`)}
     </ul>
