@@ -235,3 +235,12 @@ def test_colours_are_the_systems_until_the_button_says_otherwise(open_console: O
     console.page.reload()
     expect(console.page.get_by_role("button", name="Use dark colours")).to_be_visible()
     assert console.page.evaluate(background) == light
+
+
+def test_words_that_the_model_does_not_know_are_named(console: Console) -> None:
+    console.search("猫")
+    console.await_results()
+    expect(console.page.get_by_role("status").first).to_contain_text("the model knows hardly a word of the text")
+    console.search("sad cat")
+    console.await_results("crying cat")
+    expect(console.page.get_by_text("hardly a word")).to_have_count(0)

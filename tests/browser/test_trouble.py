@@ -138,5 +138,18 @@ def test_a_damaged_address_is_read_as_far_as_it_goes(
     console.await_results("crying cat")
 
 
+def test_an_address_with_a_watch_or_a_column_that_is_not_there_says_what_is_searched(
+    open_console: OpenConsole, demo: Process
+) -> None:
+    console = open_console(demo.url).open(
+        text="sad cat", watch="public.gone.e", filter='[["colour", "equal", "red", ""]]'
+    )
+    console.await_results("crying cat")
+    said = console.page.get_by_text("public.gone.e cannot be searched: there is no such watch")
+    expect(said).to_contain_text("This is public.emoji.picture_embedding.")
+    expect(console.page.get_by_text("Not filtered by colour: ")).to_be_visible()
+    expect(console.page.get_by_label("Column of filter 1")).to_have_value("colour")
+
+
 def _await_answers(service: Process) -> None:
     wait_until(lambda: service.ask("/livez") == 200, lambda: f"/livez\n{service.log}")

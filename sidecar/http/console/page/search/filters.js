@@ -89,6 +89,12 @@ export function filterOf(watch, conditions) {
   return { $and: parts.map(([name, condition]) => ({ [name]: condition })) };
 }
 
+// The columns of conditions that the watch has not.
+export function ignoredColumns(watch, conditions) {
+  const known = new Set(filterColumns(watch).map((column) => column.name));
+  return [...new Set(conditions.map(([name]) => name))].filter((name) => !known.has(name));
+}
+
 export function firstCondition(watch) {
   const [column] = filterColumns(watch).filter((each) => !watch.key_columns.includes(each.name)).concat(filterColumns(watch));
   return [column.name, operatorsOf(column)[0], "", ""];
@@ -96,11 +102,12 @@ export function firstCondition(watch) {
 
 export function Conditions({ watch, conditions, onChange }) {
   const columns = filterColumns(watch);
+  const ignored = ignoredColumns(watch, conditions).map((name) => ({ name, type: "" }));
   const change = (index, changed) => onChange(conditions.map((each, at) => (at === index ? changed : each)));
   return html`<ul class="conditions" aria-label="Filters">
     ${conditions.map(
       (condition, index) => html`<li key=${index}>
-        <${Condition} columns=${columns} condition=${condition} number=${index + 1} onChange=${(changed) => change(index, changed)} />
+        <${Condition} columns=${[...columns, ...ignored]} condition=${condition} number=${index + 1} onChange=${(changed) => change(index, changed)} />
         <button class="button quiet square" aria-label=${`Remove filter ${index + 1}`} onClick=${() => onChange(conditions.filter((_, at) => at !== index))}>
           <${Icon} name="close" />
         </button>

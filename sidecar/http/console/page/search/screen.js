@@ -7,6 +7,7 @@ import { CodeBlock } from "../parts/code.js";
 import { Busy, Empty, Problem, Warning } from "../parts/notices.js";
 import { postJson } from "../service.js";
 import { SearchBar, Switches } from "./form.js";
+import { ignoredColumns } from "./filters.js";
 import { useDroppedPicture } from "./pictures.js";
 import { bodyOf, isEmpty, nextPage, readSearch } from "./query.js";
 import { Results } from "./results.js";
@@ -43,6 +44,7 @@ function NoWatches({ reload }) {
   return html`<${Empty} title="Nothing is watched yet">
     <p>Name a table with a text or a picture, and its rows are embedded; from then on they are found here.</p>
     <${CodeBlock} title="SQL" text="select sidecar.watch('public.products', source => 'title', expose => array['title', 'price']);" />
+    <p><a href="#/add">Add</a> writes this statement for a table of yours, and says what it takes.</p>
     <p><button class="button" onClick=${reload}>Look again</button></p>
   <//>`;
 }
@@ -51,6 +53,12 @@ function NoWatches({ reload }) {
 function chosenWatch(watches, name) {
   const searchable = watches.filter((watch) => watch.searchable);
   return searchable.find((watch) => watch.watch === name) ?? searchable.find((watch) => watch.kind === "image") ?? searchable[0];
+}
+
+// An address may be older than the watches, or of somebody whose key opens others.
+function otherWatch(watches, wanted, watch) {
+  const problem = watches.find((each) => each.watch === wanted)?.problem ?? "there is no such watch, or the key does not open it.";
+  return `${wanted} cannot be searched: ${problem} This is ${watch.watch}.`;
 }
 
 function Search({ fields, watches }) {
@@ -85,6 +93,8 @@ function Search({ fields, watches }) {
       />
       <${Switches} watch=${watch} search=${search} onChange=${change} />
       ${dropped.problem && html`<${Warning}>${dropped.problem}<//>`}
+      ${fields.watch && fields.watch !== watch.watch && html`<${Warning}>${otherWatch(watches, fields.watch, watch)}<//>`}
+      ${ignoredColumns(watch, search.conditions).map((name) => html`<${Warning} key=${name}>Not filtered by ${name}: ${watch.watch} exposes no such column.<//>`)}
       ${isFresh && html`<${Invitation} watch=${watch} onTry=${(text) => change({ text })} />`}
     </div>
     ${dropped.isOver && html`<div class="drop-here" aria-hidden="true"><span>Drop the picture to search by it</span></div>`}
@@ -116,7 +126,7 @@ function Found({ watch, search, found, isBusy, more, onLike }) {
   return html`
     <section class=${isBusy ? "found fading" : "found"} aria-label="Results" aria-busy=${isBusy}>
       <div class="summary">
-        <p role="status">${rows.length === 0 ? "Nothing found" : plural(rows.length, "row")} in ${Math.round(answer.took_ms)} ms${answer.truncated ? "; the text was longer than the model reads" : ""}</p>
+        <p role="status">${rows.length === 0 ? "Nothing found" : plural(rows.length, "row")} in ${Math.round(answer.took_ms)} ms${answer.truncated ? "; the text was longer than the model reads" : ""}${answer.unreadable ? "; the model knows hardly a word of the text, so the rows may have nothing to do with it" : ""}</p>
         <${Stages} answer=${answer} />
       </div>
       ${warnings.map((warning) => html`<${Warning} key=${warning}>${warning}<//>`)}
@@ -126,7 +136,7 @@ function Found({ watch, search, found, isBusy, more, onLike }) {
       <details class="statements">
         <summary>This search in SQL and curl</summary>
         <div class="stack">
-          ${statement.sql ? html`<${CodeBlock} title="SQL" text=${statement.sql} note=${statement.note} />` : html`<p class="note">${statement.note}</p>`}
+          <${CodeBlock} title="SQL" text=${statement.sql} note=${statement.note} />
           <${CodeBlock} title="curl" text=${curlOf(body, search.picture)} />
         </div>
       </details>
