@@ -22,8 +22,13 @@ from tests.integration.server.process import Process
         ("duration(59.7)", "1 min"),
         ("duration(3590)", "1 h"),
         ("duration(null)", "–"),
+        ("rate(0.4)", "0.4"),
+        ("rate(2.5)", "2.5"),
+        ("rate(0)", "0"),
+        ("rate(250)", "250"),
+        ("rate(12000)", "12K"),
     ],
 )
 def test_small_shares_and_rounded_times(open_console: OpenConsole, demo: Process, call: str, written: str) -> None:
     page = open_console(demo.url).open().page
-    assert page.evaluate(f"import('/console/formats.js').then(({{ percent, duration }}) => {call})") == written
+    assert page.evaluate(f"import('/console/formats.js').then(({{ percent, duration, rate }}) => {call})") == written

@@ -1,6 +1,7 @@
 // Numbers, times and keys as people read them.
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const PRECISE = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const UNITS = [
   [86_400, "d"],
@@ -14,6 +15,11 @@ export function count(number) {
 
 export function shortCount(number) {
   return number < 10_000 ? WHOLE.format(number) : SHORT.format(number);
+}
+
+// A number per second, of which a small one is not none: 0.4, 2.5, 1,200.
+export function rate(number) {
+  return number < 100 ? PRECISE.format(number) : shortCount(number);
 }
 
 export function plural(number, noun) {
@@ -57,5 +63,5 @@ export function bytes(number) {
   if (number === null || number === undefined) return "–";
   const exponent = Math.min(Math.floor(Math.log2(Math.max(number, 1)) / 10), 4);
   const size = number / 1024 ** exponent;
-  return `${exponent === 0 || size >= 99.95 ? Math.round(size) : size.toFixed(1)} ${["bytes", "KB", "MB", "GB", "TB"][exponent]}`;
+  return `${exponent === 0 || size >= 99.95 ? Math.round(size) : size.toFixed(1)} ${[number === 1 ? "byte" : "bytes", "KB", "MB", "GB", "TB"][exponent]}`;
 }

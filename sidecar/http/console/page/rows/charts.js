@@ -1,7 +1,7 @@
 // The charts of the last hour: lag, backlog, rows, device, queries.
 
 import { html, useMemo } from "../html.js";
-import { duration, percent, shortCount } from "../formats.js";
+import { duration, percent, plural, shortCount } from "../formats.js";
 import { Chart } from "./chart.js";
 
 const MAX_WATCHES = 4; // lines that eyes can follow
@@ -18,16 +18,19 @@ export function Charts({ samples }) {
     <${Chart} title="Device time" about="Share of the time that each lane has had" times=${made.times} series=${made.device} format=${(value) => (value === null ? "–" : percent(value))} share=${true} />
     <${Chart} title="Query latency" about="From request to answer: p50 dashed, p95 solid" times=${made.times} series=${made.queries} format=${seconds} />
     <${Chart} title="Queries per second" about="Texts, pictures and searches that were asked for" times=${made.times} series=${made.asked} format=${rate} />
+    ${made.watchesLeft > 0 && html`<p class="note">The charts of rows show the first ${MAX_WATCHES} watches; ${plural(made.watchesLeft, "other")} are in the metrics.</p>`}
   </section>`;
 }
 
 function seriesOf(samples) {
   const newest = samples.at(-1);
-  const watches = Object.keys(newest?.watches ?? {}).slice(0, MAX_WATCHES);
+  const all = Object.keys(newest?.watches ?? {});
+  const watches = all.slice(0, MAX_WATCHES);
   const lanes = Object.keys(newest?.lanes ?? {}).sort((a, b) => LANES.indexOf(a) - LANES.indexOf(b)).slice(0, MAX_WATCHES);
   const column = (read) => samples.map((sample) => read(sample) ?? null);
   const ofWatch = (field) => watches.map((name, colour) => ({ label: shortName(name), colour, values: column(({ watches: all }) => all[name]?.[field]) }));
   return {
+    watchesLeft: all.length - watches.length,
     times: column((sample) => sample.at),
     lag: watches.flatMap((name, colour) => [
       { label: shortName(name), colour, values: column(({ watches: all }) => all[name]?.lag_p95_s) },

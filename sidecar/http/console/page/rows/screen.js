@@ -15,7 +15,7 @@ export function RowsScreen() {
     ${!error && trouble && html`<${Warning}>No live figures at the moment. ${trouble.message}<//>`}
     ${status === null && !error && html`<${Busy} label="Reading the state" />`}
     ${status && html`<${Overview} status=${status} isOld=${Boolean(trouble)} />`}
-    ${status?.watches?.length === 0 && html`<${Empty} title="Nothing is watched yet"><p>Each table that is watched has its rows here: <a href="#/search">how to begin</a>.</p><//>`}
+    ${status?.watches?.length === 0 && html`<${Empty} title="Nothing is watched yet"><p>Each table that is watched has its rows here: <a href="#/add">add one</a>.</p><//>`}
     ${status?.watches?.length > 0 &&
     html`<ul class="watches" aria-label="Watches">
       ${status.watches.map((watch) => html`<${WatchCard} key=${watch.watch_id} watch=${watch} sample=${newest?.watches[nameOf(watch)]} onChanged=${load} />`)}

@@ -2,7 +2,7 @@
 
 import { addressFor } from "../address.js";
 import { html, useEffect, useRef, useState } from "../html.js";
-import { count, duration, percent, shortCount } from "../formats.js";
+import { count, duration, percent, rate } from "../formats.js";
 import { Icon } from "../parts/icons.js";
 import { PauseDialog, RateDialog } from "./actions.js";
 import { nameOf } from "./status.js";
@@ -31,7 +31,7 @@ export function Actions({ watch, onChanged }) {
   const name = nameOf(watch);
   const Dialog = { pause: PauseDialog, rate: RateDialog }[action];
   return html`<div class="actions">
-    <button class="button small" onClick=${() => setAction("rate")} aria-label=${`Rate of ${name}`}><${Icon} name="gauge" />${watch.rows_per_s === null ? "Rate" : `${count(watch.rows_per_s)} rows/s`}</button>
+    <button class="button small" onClick=${() => setAction("rate")} aria-label=${`Rate of ${name}`}><${Icon} name="gauge" />${watch.rows_per_s === null ? "Rate" : `${rate(watch.rows_per_s)} rows/s`}</button>
     <button class="button small" onClick=${() => setAction("pause")} aria-label=${`${isPaused ? "Resume" : "Pause"} ${name}`}>
       <${Icon} name=${isPaused ? "play" : "pause"} />${isPaused ? "Resume" : "Pause"}
     </button>
@@ -40,7 +40,7 @@ export function Actions({ watch, onChanged }) {
 }
 
 export function Figures({ watch, sample }) {
-  const rate = sample?.rows_per_s ?? null;
+  const speed = sample?.rows_per_s ?? null;
   return html`
     <${Coverage} watch=${watch} />
     <dl class="numbers">
@@ -48,8 +48,8 @@ export function Figures({ watch, sample }) {
       <${Figure} label="pending" value=${count(watch.pending)} />
       <${Figure} label="failed" value=${watch.failed > 0 ? html`<a href=${addressFor("failures", { table: watch.relation, target: watch.target })}>${count(watch.failed)}</a>` : "0"} isBad=${watch.failed > 0} />
       <${Figure} label="lag, p95" value=${duration(sample?.lag_p95_s ?? (watch.lag_ms === null ? null : watch.lag_ms / 1000))} />
-      <${Figure} label="rate" value=${rate === null ? "–" : `${shortCount(Math.round(rate))}/s`} />
-      <${Figure} label="done in" value=${timeLeft(watch, rate)} />
+      <${Figure} label="rate" value=${speed === null ? "–" : `${rate(speed)}/s`} />
+      <${Figure} label="done in" value=${timeLeft(watch, speed)} />
     </dl>
     <p class="index muted">${indexText(watch)}</p>
   `;
@@ -59,9 +59,9 @@ function Figure({ label, value, isBad = false }) {
   return html`<div><dt>${label}</dt><dd class=${isBad ? "bad" : null}>${value}</dd></div>`;
 }
 
-function timeLeft(watch, rate) {
+function timeLeft(watch, speed) {
   if (!watch.pending) return "–";
-  return rate > 0 ? duration(watch.pending / rate) : "not known yet";
+  return speed > 0 ? duration(watch.pending / speed) : "not known yet";
 }
 
 function indexText(watch) {
