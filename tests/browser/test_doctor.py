@@ -19,7 +19,7 @@ def test_a_fault_is_shown_with_the_statement_that_repairs_it_until_it_is_repaire
         page = open_console(toys(database_url).url).open("doctor").page
         finding = page.get_by_role("list", name="Findings").get_by_role("listitem").filter(has_text="disabled")
         expect(finding).to_have_count(1)
-        connection.execute(finding.get_by_role("region", name="SQL that repairs it").inner_text().encode())
+        connection.execute(finding.get_by_role("region", name="SQL to run").inner_text().encode())
 
         def is_repaired() -> bool:  # a result is given for five seconds
             page.get_by_role("button", name="Look again").click()

@@ -47,7 +47,7 @@ function Finding({ finding }) {
       <h2>${subject === check ? what : html`<span class="subject">${subject}</span> ${what}`}</h2>
     </header>
     <p class="muted">${why}</p>
-    <${CodeBlock} title=${runIn === "psql" ? "SQL that repairs it" : "Command that repairs it"} text=${remedy} />
+    <${CodeBlock} title=${runIn === "psql" ? "SQL to run" : "Command to run"} text=${remedy} />
   </li>`;
 }
 
