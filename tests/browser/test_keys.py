@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
 from playwright.sync_api import expect
@@ -82,3 +84,20 @@ def test_a_key_with_characters_that_no_key_has_is_refused_in_place(console: Cons
     expect(console.page.get_by_role("alert")).to_contain_text("No key has the character “к”")
     give(console, KEY)
     expect(console.page.get_by_role("searchbox")).to_be_visible()
+
+
+def test_a_key_that_opens_no_watch_and_one_that_is_used_up_are_told_from_an_empty_database(
+    open_console: OpenConsole, toys: Toys, database_url: str, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.toml"
+    entry = '[[keys]]\nname = "{0}"\nkey = "{0}-{1}"\nscopes = ["search"]\n{2}\n'
+    bound, used_up = 'tables = ["public.others"]', 'rate = "1/hour"'
+    keys.write_text(entry.format("bound", KEY, bound) + entry.format("slow", KEY, used_up))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SQL)
+    console = open_console(toys(database_url, API_KEYS_FILE=str(keys)).url)
+    give(console.open(), f"bound-{KEY}")
+    expect(console.page.get_by_role("heading", name="or the key opens none of it")).to_be_visible()
+    give(console.open(), f"slow-{KEY}")
+    console.search("green mug")
+    expect(console.page.get_by_role("alert")).to_contain_text("Try again in ")

@@ -4,7 +4,7 @@ import { addressFor, goTo } from "../address.js";
 import { html, useEffect, useState } from "../html.js";
 import { keyText, percent, plural } from "../formats.js";
 import { Icon } from "../parts/icons.js";
-import { Busy, Empty, Problem } from "../parts/notices.js";
+import { Busy, Empty, Problem, nothingToSearch } from "../parts/notices.js";
 import { Thumbnail } from "../parts/thumbnail.js";
 import { Plane } from "./plane.js";
 import { useSample } from "./sample.js";
@@ -15,7 +15,7 @@ export function MapScreen({ fields, list }) {
   if (list.error) return html`<h1>Map</h1><${Problem} error=${list.error} retry=${list.reload} />`;
   if (list.watches === null) return html`<h1 class="offscreen">Map</h1><${Busy} />`;
   const watch = list.watches.find((each) => each.watch === fields.watch) ?? usualWatch(list.watches);
-  if (watch === undefined) return html`<h1>Map</h1><${Empty} title="Nothing is watched yet"><p>The rows of a watched table are drawn here once they have vectors.</p><//>`;
+  if (watch === undefined) return html`<h1>Map</h1><${Empty} title=${nothingToSearch()}><p>The rows of a watched table are drawn here once they have vectors.</p><//>`;
   const rows = SIZES.includes(Number(fields.rows)) ? Number(fields.rows) : 500;
   return html`<${MapOf} key=${watch.watch} watch=${watch} watches=${list.watches} rows=${rows} />`;
 }

@@ -1,7 +1,8 @@
 // What a screen shows instead of its content: errors with what to do, emptiness, waiting.
 
 import { html } from "../html.js";
-import { changeKey } from "../service.js";
+import { duration } from "../formats.js";
+import { changeKey, hasKey } from "../service.js";
 import { Icon } from "./icons.js";
 
 export function Problem({ error, retry }) {
@@ -9,7 +10,7 @@ export function Problem({ error, retry }) {
   return html`<div class="notice bad" role="alert">
     <${Icon} name="warning" />
     <div>
-      <p>${error.message}</p>
+      <p>${error.message}${error.retryAfterS > 0 && ` Try again in ${duration(error.retryAfterS)}.`}</p>
       <p class="actions">
         ${lacksRights &&
         html`<button class="button" onClick=${async () => (await changeKey()) && retry?.()}><${Icon} name="key" />Use another key</button>`}
@@ -25,6 +26,11 @@ export function Warning({ children }) {
 
 export function Empty({ title, children }) {
   return html`<div class="empty"><h2>${title}</h2>${children}</div>`;
+}
+
+// A key may be bound to tables.
+export function nothingToSearch() {
+  return hasKey() ? "Nothing is watched yet, or the key opens none of it" : "Nothing is watched yet";
 }
 
 export function Busy({ label = "Loading" }) {

@@ -4,7 +4,7 @@ import { goTo } from "../address.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { plural } from "../formats.js";
 import { CodeBlock } from "../parts/code.js";
-import { Busy, Empty, Problem, Warning } from "../parts/notices.js";
+import { Busy, Empty, Problem, Warning, nothingToSearch } from "../parts/notices.js";
 import { postJson } from "../service.js";
 import { SearchBar, Switches } from "./form.js";
 import { ignoredColumns } from "./filters.js";
@@ -41,7 +41,7 @@ function NotYet({ watches, reload }) {
 }
 
 function NoWatches({ reload }) {
-  return html`<${Empty} title="Nothing is watched yet">
+  return html`<${Empty} title=${nothingToSearch()}>
     <p>Name a table with a text or a picture, and its rows are embedded; from then on they are found here.</p>
     <${CodeBlock} title="SQL" text="select sidecar.watch('public.products', source => 'title', expose => array['title', 'price']);" />
     <p><a href="#/add">Add</a> writes this statement for a table of yours, and says what it takes.</p>
