@@ -46,13 +46,15 @@ from (select s.source, o.owner, case when s.source = 'client' then 'DATABASE_URL
       where s.name = 'default_transaction_read_only' and s.setting = 'on') f
 
 -- name: watches
--- The table or a column is gone, or a trigger failed.
+-- The table or a column is gone, or a trigger failed. Which column is to be embedded instead of one that is gone, only the user knows.
 select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject, f.fault as what,
-       'its rows get no vectors' as why,
+       'its rows get no vectors' || case when p.lacks_source and c.oid is not null
+            then '; to go on with another column, call sidecar.watch with it and replace => true instead of this' else '' end as why,
        case when c.oid is null then format('select sidecar.unwatch(%s, %L);', w.relation::oid, w.target)
             when sidecar_internal.inherits(w.relation) then (
                 select string_agg(format('alter table %s no inherit %s;', i.inhrelid::regclass, i.inhparent::regclass), ' ')
                 from pg_inherits i where w.relation in (i.inhparent, i.inhrelid))
+            when p.lacks_source then format('select sidecar.unwatch(%L, %L);', w.relation, w.target)
             when sidecar_internal.structure_fault_v2(w) is not null then
                 regexp_replace(sidecar_internal.watch_statement(p.present), '\)$', ', replace => true);')
             else sidecar_internal.watch_statement(w) || ';' end as remedy,
@@ -65,7 +67,9 @@ cross join lateral (select jsonb_populate_record(n, jsonb_build_object(
         'storage', coalesce(sidecar_internal.storage_of(coalesce(n.companion, n.relation), n.target), n.storage),
         'dimensions', coalesce((select nullif(a.atttypmod, -1) from pg_attribute a
             where a.attrelid = coalesce(n.companion, n.relation) and a.attname = n.target
-                and sidecar_internal.storage_of(a.attrelid, a.attname) is not null), n.dimensions))) as present
+                and sidecar_internal.storage_of(a.attrelid, a.attname) is not null), n.dimensions))) as present,
+           exists (select from unnest(n.source) s(name) where not exists (
+               select from pg_attribute a where a.attrelid = n.relation and a.attname = s.name and not a.attisdropped)) as lacks_source
     from sidecar_internal.with_present_names(w) n) p
 where w.unwatched_at is null and f.fault is not null
   and (c.oid is null or sidecar_internal.structure_fault_v2(w) is not null or w.broken is not null or sidecar_internal.inherits(w.relation)

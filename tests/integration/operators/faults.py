@@ -43,6 +43,14 @@ FAULTS = {
         """,
         ("watches",),
     ),
+    "a source was dropped": Fault(
+        """
+        create table gone (id int primary key, title text);
+        select sidecar.watch('gone', 'title', dimensions => 3);
+        alter table gone drop column title cascade
+        """,
+        ("watches",),
+    ),
     "a companion was dropped": Fault("drop table vectors cascade", ("watches",)),
     "a target was renamed": Fault("alter table items rename e to other", ("watches",)),
     "a trigger could not do its work": Fault(
