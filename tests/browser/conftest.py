@@ -4,6 +4,7 @@ chromium             Debian's, for all tests
 └── open_console     a tab; the test fails if its scripts or its security policy report anything
 demo                 `sidecar serve` with the demo's model, table and rows, without keys
 toys                 sidecars with a toy model, on databases of the test's own
+blank                one with a toy model where nothing is watched, for answers that tests make up
 """
 
 from __future__ import annotations
@@ -109,6 +110,19 @@ def await_vectors(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         query = "select coalesce(sum(pending), 0) from sidecar.status"
         wait_until(lambda: connection.execute(query).fetchone() == (0,), "all rows to be embedded", _EMBEDDING_S)
+
+
+@pytest.fixture(scope="session")
+def blank(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: Server, migrated_template: str
+) -> Iterator[Process]:
+    """Nothing is watched there, and no test may change that."""
+    program = ("-m", "tests.integration.server.program", "words")
+    with postgres_server.lend_database(migrated_template) as url:
+        settings = {"DATABASE_URL": url, "VISION_MODEL_ID": "words"}
+        with sidecar_process(tmp_path_factory.mktemp("sidecar"), program, **settings) as process:
+            process.await_ready()
+            yield process
 
 
 @pytest.fixture

@@ -55,6 +55,10 @@ class Console:
         if first is not None:
             expect(self.results.first).to_contain_text(first)
 
+    def await_drawing(self) -> None:
+        """Until the page has drawn what it has been told so far."""
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(() => setTimeout(done))))")
+
     def code(self, title: str) -> str:
         """The text of a block of code, as its copy button copies it."""
         return self.page.get_by_role("region", name=title, exact=True).inner_text()

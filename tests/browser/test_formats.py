@@ -22,11 +22,11 @@ from tests.integration.server.process import Process
         ("duration(59.7)", "1 min"),
         ("duration(3590)", "1 h"),
         ("duration(null)", "–"),
-        ("rate(0.4)", "0.4"),
-        ("rate(2.5)", "2.5"),
-        ("rate(0)", "0"),
-        ("rate(250)", "250"),
-        ("rate(12000)", "12K"),
+        ("perSecond(0.4)", "0.4"),
+        ("perSecond(2.5)", "2.5"),
+        ("perSecond(0)", "0"),
+        ("perSecond(250)", "250"),
+        ("perSecond(12000)", "12K"),
     ],
 )
 def test_small_shares_and_rounded_times(open_console: OpenConsole, demo: Process, call: str, written: str) -> None:

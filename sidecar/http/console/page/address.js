@@ -3,7 +3,7 @@
 import { useEffect, useState } from "./html.js";
 
 export function readAddress(hash = location.hash) {
-  const [screen, rest = ""] = hash.replace(/^#\/?/, "").split("?");
+  const [, screen, rest] = hash.match(/^#?\/?([^?]*)\??(.*)$/s);
   return { screen: screen || "search", fields: Object.fromEntries(new URLSearchParams(rest)) };
 }
 

@@ -18,7 +18,8 @@ export function shortCount(number) {
 }
 
 // A number per second, of which a small one is not none: 0.4, 2.5, 1,200.
-export function rate(number) {
+export function perSecond(number) {
+  if (number === null || number === undefined) return "–";
   return number < 100 ? PRECISE.format(number) : shortCount(number);
 }
 
@@ -56,6 +57,12 @@ export function keyText(key) {
 export function valueText(value) {
   if (value === null || value === undefined) return "NULL";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+// A part of a text, in which no character is cut in two.
+export function cut(text, start, end) {
+  const isHalf = (at) => at > 0 && at < text.length && /[\udc00-\udfff]/.test(text[at]) && /[\ud800-\udbff]/.test(text[at - 1]);
+  return text.slice(isHalf(start) ? start - 1 : start, isHalf(end) ? end - 1 : end);
 }
 
 // Bytes as 12 KB or 3.4 GB.

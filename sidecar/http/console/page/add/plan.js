@@ -29,7 +29,7 @@ export function Plan({ plan }) {
 function Row({ row, kind }) {
   return html`<li>
     <span class="key muted">${keyText(row.key)}</span>
-    <span class="content">${contentOf(row, kind)}</span>
+    <span class="content" dir="auto">${contentOf(row, kind)}</span>
     <span class="muted">${row.bytes === null ? "" : bytes(row.bytes)}</span>
   </li>`;
 }

@@ -1,7 +1,7 @@
 // Add a watch: a table, its columns, some of its rows, what it would take, and the SQL to run. Nothing is changed here.
 
 import { goTo } from "../address.js";
-import { html, useEffect, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { Busy, Empty, Problem } from "../parts/notices.js";
 import { getJson, postJson } from "../service.js";
 import { Columns } from "./columns.js";
@@ -69,16 +69,19 @@ function usePlan(body) {
   return { ...rest, plan: answer };
 }
 
-// The answer to `ask`, asked again when `question` changes; null asks nothing.
+// The answer to `ask`, asked again when `question` changes; null asks nothing. An answer to another question is not shown.
 function useAnswer(question, ask) {
   const [state, setState] = useState({ answer: null, error: null, isLoading: false });
-  const load = async (signal) => {
+  const running = useRef(null); // the newest request wins
+  const load = async () => {
+    running.current?.abort();
+    const { signal } = (running.current = new AbortController());
     setState((now) => ({ ...now, error: null, isLoading: true }));
     try {
       const answer = await ask(signal);
-      if (!signal?.aborted) setState({ answer, error: null, isLoading: false });
+      if (!signal.aborted) setState({ answer, error: null, isLoading: false });
     } catch (error) {
-      if (!signal?.aborted) setState({ answer: null, error, isLoading: false });
+      if (!signal.aborted) setState({ answer: null, error, isLoading: false });
     }
   };
   useEffect(() => {
@@ -86,12 +89,12 @@ function useAnswer(question, ask) {
       setState({ answer: null, error: null, isLoading: false });
       return undefined;
     }
-    const aborting = new AbortController();
-    const timer = setTimeout(() => load(aborting.signal), PAUSE_MS);
+    setState((now) => ({ ...now, isLoading: true }));
+    const timer = setTimeout(load, PAUSE_MS);
     return () => {
       clearTimeout(timer);
-      aborting.abort();
+      running.current?.abort();
     };
   }, [question]);
-  return { ...state, load: () => load() };
+  return { ...state, load };
 }

@@ -1,15 +1,24 @@
 // The tables to choose from.
 
 import { addressFor } from "../address.js";
-import { html } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { bytes, count } from "../formats.js";
 import { Empty } from "../parts/notices.js";
 
 export function TableChoice({ answer, prefix, onPrefix }) {
   const { tables, has_more: hasMore } = answer;
+  const field = useRef(null);
+  const [typed, setTyped] = useState(prefix);
+  useEffect(() => {
+    if (document.activeElement !== field.current) setTyped(prefix); // the address lags behind who types quickly
+  }, [prefix]);
+  const type = (event) => {
+    setTyped(event.target.value);
+    onPrefix(event.target.value);
+  };
   return html`
     <label class="field">Table
-      <input type="search" name="table" autocomplete="off" placeholder="The beginning of its name" value=${prefix} onInput=${(event) => onPrefix(event.target.value)} />
+      <input ref=${field} type="search" name="table" autocomplete="off" placeholder="The beginning of its name" value=${typed} onInput=${type} />
     </label>
     ${tables.length === 0 &&
     html`<${Empty} title="No table is found"><p>${prefix.trim() && `No name begins with “${prefix.trim()}”, with or without its schema. `}Tables are listed that the role of the service may read: <code>grant select on … to …</code> lets it.</p><//>`}

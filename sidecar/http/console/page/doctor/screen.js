@@ -1,6 +1,6 @@
 // The findings of doctor: what is wrong, why it matters, and the command that repairs it.
 
-import { html, useEffect, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { plural } from "../formats.js";
 import { CodeBlock } from "../parts/code.js";
 import { Icon } from "../parts/icons.js";
@@ -69,19 +69,21 @@ function summaryOf(findings, notChecked) {
 
 function useDoctor() {
   const [state, setState] = useState({ answer: null, error: null, isLooking: true });
-  const look = async (signal) => {
+  const running = useRef(null); // the newest request wins
+  const look = async () => {
+    running.current?.abort();
+    const { signal } = (running.current = new AbortController());
     setState((now) => ({ ...now, error: null, isLooking: true }));
     try {
       const answer = await getJson("doctor", {}, signal);
-      if (!signal?.aborted) setState({ answer, error: null, isLooking: false });
+      if (!signal.aborted) setState({ answer, error: null, isLooking: false });
     } catch (error) {
-      if (!signal?.aborted) setState((now) => ({ ...now, error, isLooking: false }));
+      if (!signal.aborted) setState((now) => ({ ...now, error, isLooking: false }));
     }
   };
   useEffect(() => {
-    const aborting = new AbortController();
-    look(aborting.signal);
-    return () => aborting.abort();
+    look();
+    return () => running.current.abort();
   }, []);
-  return { ...state, look: () => look() };
+  return { ...state, look };
 }

@@ -15,8 +15,8 @@ export function FailureRow({ row, watch, isSelected, onSelect, onRetry }) {
     <input type="checkbox" aria-label=${`Select ${keyText(row.key)} of ${name}`} checked=${isSelected} onChange=${(event) => onSelect(event.target.checked)} />
     ${watch?.kind === "image" ? html`<${Thumbnail} watch=${row} rowKey=${row.key} size=${96} label="" path="failures/thumbnail" />` : html`<span class="thumbnail" aria-hidden="true"></span>`}
     <div class="text">
-      <p><b>${keyText(row.key)}</b> <span class="muted">of ${name}</span></p>
-      <p class="message">${row.message}</p>
+      <p><b><bdi>${keyText(row.key)}</bdi></b> <span class="muted">of ${name}</span></p>
+      <p class="message" dir="auto">${row.message}</p>
       <p class="muted small">${row.reason.replaceAll("_", " ")} · ${plural(row.attempts, "attempt")} · <time datetime=${row.at}>${new Date(row.at).toLocaleString()}</time></p>
     </div>
     <button class="button small" onClick=${onRetry} aria-label=${`Retry ${keyText(row.key)} of ${name}`}><${Icon} name="retry" />Retry</button>

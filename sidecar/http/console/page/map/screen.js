@@ -28,8 +28,8 @@ function usualWatch(watches) {
 
 function MapOf({ watch, watches, rows }) {
   const { answer, error, isLoading, load } = useSample(watch, rows);
-  const [chosen, setChosen] = useState(null);
-  useEffect(() => setChosen(null), [answer]);
+  const [choice, setChoice] = useState(null);
+  const chosen = choice?.answer === answer ? choice.index : null; // a choice is of its own sample
   return html`
     <h1 class="offscreen">Map</h1>
     <form class="map-head" onSubmit=${(event) => event.preventDefault()}>
@@ -51,7 +51,7 @@ function MapOf({ watch, watches, rows }) {
     ${answer && !isLoading && answer.points.length > 0 &&
     html`<div class="map">
       <figure>
-        <${Plane} points=${answer.points} chosen=${chosen} onChoose=${setChosen} />
+        <${Plane} points=${answer.points} chosen=${chosen} onChoose=${(index) => setChoice({ answer, index })} />
         <figcaption class="muted">${explanationOf(answer)}</figcaption>
       </figure>
       <${ChosenRow} watch=${watch} point=${chosen === null ? null : answer.points[chosen]} />
@@ -64,7 +64,7 @@ function ChosenRow({ watch, point }) {
   const like = addressFor("search", { watch: watch.watch, like: JSON.stringify(point.key) });
   return html`<aside class="map-row" aria-live="polite" aria-label="The row">
     ${watch.has_thumbnails && html`<${Thumbnail} watch=${watch} rowKey=${point.key} size=${192} label=${point.label ?? keyText(point.key)} />`}
-    <p class="label">${point.label}</p>
+    <p class="label" dir="auto">${point.label}</p>
     <p class="muted">${keyText(point.key)}</p>
     <p><a class="button small" href=${like}><${Icon} name="alike" />More like this</a></p>
   </aside>`;

@@ -33,13 +33,16 @@ async function copied(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
+    const before = document.activeElement;
     const field = document.createElement("textarea");
     field.value = text;
     field.className = "offscreen";
-    document.body.append(field);
+    (before?.closest("dialog") ?? document.body).append(field); // beside a dialog nothing can be selected
+    field.focus({ preventScroll: true });
     field.select();
     const worked = document.execCommand("copy");
     field.remove();
+    before?.focus({ preventScroll: true });
     return worked;
   }
 }

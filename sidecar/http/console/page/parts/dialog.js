@@ -18,7 +18,7 @@ export function Dialog({ title, onClose, children, wide = false }) {
   return html`<dialog ref=${element} class=${wide ? "dialog wide" : "dialog"} aria-labelledby=${titleId} onClose=${onClose} onPointerDown=${onPointerDown} onClick=${onClick}>
     <div class="dialog-body">
       <header>
-        <h2 id=${titleId}>${title}</h2>
+        <h2 id=${titleId} dir="auto">${title}</h2>
         <button class="button quiet square" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>
       </header>
       ${children}

@@ -4,6 +4,10 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { ask } from "../service.js";
 import { Icon } from "./icons.js";
 
+const ATTEMPTS = 4;
+const WAIT_S = 1; // where the service names no time
+const PASSES = [0, 429, 503]; // no answer, too many requests, too busy
+
 // `path` is that of the endpoint: rows that failed have one of their own, for another scope.
 export function Thumbnail({ watch, rowKey, size = 192, label, path = "thumbnail" }) {
   const element = useRef(null);
@@ -15,7 +19,8 @@ export function Thumbnail({ watch, rowKey, size = 192, label, path = "thumbnail"
     setMissing(null);
     let address = null;
     const aborting = new AbortController();
-    const load = async () => {
+    let timer = null;
+    const load = async (attempt) => {
       try {
         const query = { table: watch.table, target: watch.target, key: JSON.stringify(rowKey), size };
         const answer = await ask(path, { query, signal: aborting.signal });
@@ -24,17 +29,20 @@ export function Thumbnail({ watch, rowKey, size = 192, label, path = "thumbnail"
         address = URL.createObjectURL(picture);
         setSource(address);
       } catch (error) {
-        if (!aborting.signal.aborted) setMissing(error.message);
+        if (aborting.signal.aborted) return;
+        if (attempt < ATTEMPTS && PASSES.includes(error.status)) timer = setTimeout(() => load(attempt + 1), 1000 * (error.retryAfterS ?? WAIT_S));
+        else setMissing(error.message);
       }
     };
     const observer = new IntersectionObserver((entries) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
       observer.disconnect();
-      load();
+      load(1);
     }, { rootMargin: "300px" });
     observer.observe(element.current);
     return () => {
       observer.disconnect();
+      clearTimeout(timer);
       aborting.abort();
       if (address !== null) URL.revokeObjectURL(address);
     };

@@ -2,7 +2,7 @@
 
 import { addressFor } from "../address.js";
 import { html, useEffect, useRef, useState } from "../html.js";
-import { count, duration, percent, rate } from "../formats.js";
+import { count, duration, percent, perSecond } from "../formats.js";
 import { Icon } from "../parts/icons.js";
 import { PauseDialog, RateDialog } from "./actions.js";
 import { nameOf } from "./status.js";
@@ -31,7 +31,7 @@ export function Actions({ watch, onChanged }) {
   const name = nameOf(watch);
   const Dialog = { pause: PauseDialog, rate: RateDialog }[action];
   return html`<div class="actions">
-    <button class="button small" onClick=${() => setAction("rate")} aria-label=${`Rate of ${name}`}><${Icon} name="gauge" />${watch.rows_per_s === null ? "Rate" : `${rate(watch.rows_per_s)} rows/s`}</button>
+    <button class="button small" onClick=${() => setAction("rate")} aria-label=${`Rate of ${name}`}><${Icon} name="gauge" />${watch.rows_per_s === null ? "Rate" : `${perSecond(watch.rows_per_s)} rows/s`}</button>
     <button class="button small" onClick=${() => setAction("pause")} aria-label=${`${isPaused ? "Resume" : "Pause"} ${name}`}>
       <${Icon} name=${isPaused ? "play" : "pause"} />${isPaused ? "Resume" : "Pause"}
     </button>
@@ -48,7 +48,7 @@ export function Figures({ watch, sample }) {
       <${Figure} label="pending" value=${count(watch.pending)} />
       <${Figure} label="failed" value=${watch.failed > 0 ? html`<a href=${addressFor("failures", { table: watch.relation, target: watch.target })}>${count(watch.failed)}</a>` : "0"} isBad=${watch.failed > 0} />
       <${Figure} label="lag, p95" value=${duration(sample?.lag_p95_s ?? (watch.lag_ms === null ? null : watch.lag_ms / 1000))} />
-      <${Figure} label="rate" value=${speed === null ? "–" : `${rate(speed)}/s`} />
+      <${Figure} label="rate" value=${speed === null ? "–" : `${perSecond(speed)}/s`} />
       <${Figure} label="done in" value=${timeLeft(watch, speed)} />
     </dl>
     <p class="index muted">${indexText(watch)}</p>

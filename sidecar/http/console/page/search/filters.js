@@ -67,7 +67,7 @@ function withAllDigits(_name, value, context) {
 }
 
 // A condition is [column, operator, value, upper value], as the page's address has it.
-export function readConditions(written) {
+function readConditions(written) {
   try {
     const read = JSON.parse(written);
     return Array.isArray(read) ? read.filter((each) => Array.isArray(each) && each.every((part) => typeof part === "string")) : [];
@@ -76,12 +76,25 @@ export function readConditions(written) {
   }
 }
 
-// The filter of those conditions that are complete, and of columns that the watch has.
+// Whether the watch has the column, and the column the comparison: a link may be older than the table.
+function fits(watch, [name, chosen]) {
+  const column = filterColumns(watch).find((each) => each.name === name);
+  return column !== undefined && operatorsOf(column).includes(chosen);
+}
+
+// Those conditions of the page's address that the watch can apply, and the columns of the others.
+export function readConditionsOf(watch, written) {
+  const all = readConditions(written);
+  const others = all.filter((each) => !fits(watch, each)).map(([name]) => name);
+  return [all.filter((each) => fits(watch, each)), others];
+}
+
+// The filter of those conditions that are complete.
 export function filterOf(watch, conditions) {
   const columns = new Map(filterColumns(watch).map((column) => [column.name, column]));
   const parts = conditions.flatMap(([name, chosen, ...values]) => {
     const [column, operator] = [columns.get(name), OPERATORS[chosen]];
-    if (!column || !operator || values.slice(0, operator.values).filter((value) => value !== "").length < operator.values) return [];
+    if (values.slice(0, operator.values).filter((value) => value !== "").length < operator.values) return [];
     return [[name, operator.make(...values.map((value) => typed(column, value)))]];
   });
   const isOnce = new Set(parts.map(([name]) => name)).size === parts.length;
@@ -89,26 +102,23 @@ export function filterOf(watch, conditions) {
   return { $and: parts.map(([name, condition]) => ({ [name]: condition })) };
 }
 
-// The columns of conditions that the watch has not.
-export function ignoredColumns(watch, conditions) {
-  const known = new Set(filterColumns(watch).map((column) => column.name));
-  return [...new Set(conditions.map(([name]) => name))].filter((name) => !known.has(name));
-}
-
 export function firstCondition(watch) {
   const [column] = filterColumns(watch).filter((each) => !watch.key_columns.includes(each.name)).concat(filterColumns(watch));
   return [column.name, operatorsOf(column)[0], "", ""];
 }
 
-export function Conditions({ watch, conditions, onChange }) {
+export function Conditions({ watch, conditions, onChange, onRemoved }) {
   const columns = filterColumns(watch);
-  const ignored = ignoredColumns(watch, conditions).map((name) => ({ name, type: "" }));
   const change = (index, changed) => onChange(conditions.map((each, at) => (at === index ? changed : each)));
+  const remove = (index) => {
+    onChange(conditions.filter((_, at) => at !== index));
+    onRemoved();
+  };
   return html`<ul class="conditions" aria-label="Filters">
     ${conditions.map(
       (condition, index) => html`<li key=${index}>
-        <${Condition} columns=${[...columns, ...ignored]} condition=${condition} number=${index + 1} onChange=${(changed) => change(index, changed)} />
-        <button class="button quiet square" aria-label=${`Remove filter ${index + 1}`} onClick=${() => onChange(conditions.filter((_, at) => at !== index))}>
+        <${Condition} columns=${columns} condition=${condition} number=${index + 1} onChange=${(changed) => change(index, changed)} />
+        <button class="button quiet square" aria-label=${`Remove filter ${index + 1}`} onClick=${() => remove(index)}>
           <${Icon} name="close" />
         </button>
       </li>`,

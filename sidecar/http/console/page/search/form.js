@@ -11,6 +11,11 @@ import { takesReranking, takesWords } from "./query.js";
 export function SearchBar({ watches, watch, search, onWatch, onText, onChange, onPicture }) {
   const [typed, setTyped] = useTyped(search.text);
   const file = useRef(null);
+  const words = useRef(null);
+  const remove = (act) => () => {
+    act();
+    words.current.focus(); // the button that had the focus goes
+  };
   const submit = (event) => {
     event.preventDefault();
     onText(typed.trim());
@@ -24,14 +29,16 @@ export function SearchBar({ watches, watch, search, onWatch, onText, onChange, o
     </label>
     <div class="query">
       ${search.like &&
-      html`<${Token} label=${`like ${keyText(search.like)}`} onRemove=${() => onChange({ like: null })}>
+      html`<${Token} label=${`like ${keyText(search.like)}`} onRemove=${remove(() => onChange({ like: null }))}>
         ${watch.has_thumbnails && html`<${Thumbnail} watch=${watch} rowKey=${search.like} size=${64} label="" />`}
       <//>`}
       ${search.picture &&
-      html`<${Token} label=${search.picture.name} onRemove=${() => onPicture(null)}><img src=${search.picture.address} alt="" /><//>`}
+      html`<${Token} label=${search.picture.name} onRemove=${remove(() => onPicture(null))}><img src=${search.picture.address} alt="" /><//>`}
       <input
+        ref=${words}
         type="search"
         name="text"
+        dir="auto"
         aria-label="What to look for"
         placeholder=${search.like || search.picture ? "and words that it is to be nearer to" : "Describe what you look for"}
         autocomplete="off"
@@ -61,21 +68,22 @@ export function SearchBar({ watches, watch, search, onWatch, onText, onChange, o
 
 function Token({ label, onRemove, children }) {
   return html`<span class="token">
-    ${children}<span class="token-label">${label}</span>
+    ${children}<span class="token-label" dir="auto">${label}</span>
     <button type="button" class="button quiet square" aria-label=${`Remove ${label}`} onClick=${onRemove}><${Icon} name="close" /></button>
   </span>`;
 }
 
 export function Switches({ watch, search, onChange }) {
   const { conditions } = search;
+  const add = useRef(null);
   return html`<div class="switches">
     <div class="chips">
-      <button class="chip" onClick=${() => onChange({ conditions: [...conditions, firstCondition(watch)] })}><${Icon} name="filter" />Add a filter</button>
+      <button ref=${add} class="chip" onClick=${() => onChange({ conditions: [...conditions, firstCondition(watch)] })}><${Icon} name="filter" />Add a filter</button>
       <${Switch} name="hybrid" label="Match words" about="Merge the nearest rows with full-text matches" search=${search} onChange=${onChange} allowed=${takesWords(watch, search)} />
       <${Switch} name="rerank" label="Rerank" about="Order the nearest rows by a cross-encoder" search=${search} onChange=${onChange} allowed=${takesReranking(watch, search)} />
       <${Switch} name="varied" label="Vary" about="Rows that resemble one above them give way to others" search=${search} onChange=${onChange} allowed=${true} />
     </div>
-    ${conditions.length > 0 && html`<${Conditions} watch=${watch} conditions=${conditions} onChange=${(changed) => onChange({ conditions: changed })} />`}
+    ${conditions.length > 0 && html`<${Conditions} watch=${watch} conditions=${conditions} onChange=${(changed) => onChange({ conditions: changed })} onRemoved=${() => add.current.focus()} />`}
   </div>`;
 }
 

@@ -17,6 +17,11 @@ function holdsFiles(transfer) {
   return [...transfer.types].includes("Files");
 }
 
+// Programs that copy a text, such as spreadsheets, add a picture of it.
+function holdsText(transfer) {
+  return [...(transfer?.types ?? [])].includes("text/plain");
+}
+
 function pictureIn(transfer) {
   return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
 }
@@ -30,12 +35,16 @@ export function useDroppedPicture(onPicture) {
       return;
     }
     setProblem(null);
-    onPicture({ name: file.name || DEFAULT_NAME, address: await asDataUri(file) });
+    try {
+      onPicture({ name: file.name || DEFAULT_NAME, address: await asDataUri(file) });
+    } catch {
+      setProblem(`The browser cannot read “${file.name || DEFAULT_NAME}”: it may be gone, or too large.`);
+    }
   }, []);
   useEffect(() => {
     const onPaste = (event) => {
       const file = pictureIn(event.clipboardData);
-      if (file) read(file);
+      if (file && !holdsText(event.clipboardData)) read(file);
     };
     const onDragOver = (event) => {
       if (!holdsFiles(event.dataTransfer)) return;

@@ -1,17 +1,20 @@
 // A search as the page's address has it, and the body of the request that it becomes.
 
 import { namingColumn, shownColumns, wordColumns } from "./columns.js";
-import { filterOf, readConditions } from "./filters.js";
+import { filterOf, readConditionsOf } from "./filters.js";
 
 export const PAGE_ROWS = 24;
 export const VARIETY = 0.5; // of 0 to 1: halfway between the nearest rows and the most different ones
 
 // `picture` is {name, address}, a data URI; it is too large for an address, and stays in memory.
-export function readSearch(fields, picture) {
+// `unfit`: columns of conditions that the watch cannot apply.
+export function readSearch(watch, fields, picture) {
+  const [conditions, unfit] = readConditionsOf(watch, fields.filter ?? "[]");
   return {
     text: fields.text ?? "",
     like: readKey(fields.like),
-    conditions: readConditions(fields.filter ?? "[]"),
+    conditions,
+    unfit,
     hybrid: fields.hybrid === "1",
     rerank: fields.rerank === "1",
     varied: fields.varied === "1",

@@ -1,7 +1,7 @@
 // What a search found: pictures in a grid, texts as cards.
 
-import { html, useState } from "../html.js";
-import { keyText, percent, valueText } from "../formats.js";
+import { html, useEffect, useState } from "../html.js";
+import { cut, keyText, percent, valueText } from "../formats.js";
 import { Dialog } from "../parts/dialog.js";
 import { Icon } from "../parts/icons.js";
 import { Thumbnail } from "../parts/thumbnail.js";
@@ -10,6 +10,7 @@ import { Passage } from "./passages.js";
 
 export function Results({ watch, search, answer, rows, onLike }) {
   const [opened, setOpened] = useState(null);
+  useEffect(() => setOpened(null), [location.hash]); // Back closes it: it is of the search before
   const Result = watch.kind === "image" ? PictureResult : TextResult;
   return html`
     <ol class=${watch.kind === "image" ? "grid" : "cards"} aria-label="Results">
@@ -30,8 +31,13 @@ export function Results({ watch, search, answer, rows, onLike }) {
   `;
 }
 
+// What a row has of a column; undefined if the answer has none. A column may be called constructor.
+function valueOf(row, column) {
+  return Object.hasOwn(row.columns, column) ? row.columns[column] : undefined;
+}
+
 function titleOf(watch, row) {
-  const value = row.columns[namingColumn(watch)];
+  const value = valueOf(row, namingColumn(watch));
   return value === null || value === undefined || value === "" ? keyText(row.key) : valueText(value);
 }
 
@@ -42,7 +48,7 @@ function PictureResult({ watch, row, isCalibrated, onOpen, onLike }) {
       ${watch.has_thumbnails ? html`<${Thumbnail} watch=${watch} rowKey=${row.key} label="" />` : html`<${TextPicture} watch=${watch} row=${row} />`}
     </button>
     <div class="caption">
-      <span class="name" title=${title}>${title}</span>
+      <span class="name" dir="auto" title=${title}>${title}</span>
       <span class="figures"><${Figures} row=${row} isCalibrated=${isCalibrated} /></span>
     </div>
     <button class="button small alike" onClick=${onLike} aria-label=${`More like ${title}`} title="More like this"><${Icon} name="alike" /></button>
@@ -51,22 +57,22 @@ function PictureResult({ watch, row, isCalibrated, onOpen, onLike }) {
 
 // Where there is no thumbnail, the first of the row's texts.
 function TextPicture({ watch, row }) {
-  const [first] = watch.columns.map((column) => row.columns[column.name]).filter((value) => typeof value === "string");
-  return html`<span class="text-picture" aria-hidden="true">${first ?? keyText(row.key)}</span>`;
+  const [first] = watch.columns.map((column) => valueOf(row, column.name)).filter((value) => typeof value === "string");
+  return html`<span class="text-picture" dir="auto" aria-hidden="true">${first ?? keyText(row.key)}</span>`;
 }
 
 function TextResult({ watch, row, query, isCalibrated, onOpen, onLike }) {
   const title = titleOf(watch, row);
   const naming = namingColumn(watch);
-  const passages = watch.source.filter((name) => name !== naming && typeof row.columns[name] === "string");
-  const others = watch.columns.filter(({ name }) => name !== naming && !passages.includes(name) && row.columns[name] !== undefined && row.columns[name] !== null);
+  const passages = watch.source.filter((name) => name !== naming && typeof valueOf(row, name) === "string");
+  const others = watch.columns.filter(({ name }) => name !== naming && !passages.includes(name) && (valueOf(row, name) ?? null) !== null);
   return html`<li class="text-result">
     <div class="text">
-      <h2><button class="link" onClick=${onOpen}><${Passage} text=${title} query=${query} /></button></h2>
-      ${passages.map((name) => html`<p key=${name} class="passage"><${Passage} text=${row.columns[name]} query=${query} /></p>`)}
+      <h2><button class="link" dir="auto" onClick=${onOpen}><${Passage} text=${title} query=${query} /></button></h2>
+      ${passages.map((name) => html`<p key=${name} class="passage" dir="auto"><${Passage} text=${row.columns[name]} query=${query} /></p>`)}
       <p class="fields">
-        <span>${keyText(row.key)}</span>
-        ${others.slice(0, 4).map(({ name }) => html`<span key=${name}><b>${name}</b> ${valueText(row.columns[name]).slice(0, 120)}</span>`)}
+        <bdi>${keyText(row.key)}</bdi>
+        ${others.slice(0, 4).map(({ name }) => html`<span key=${name}><b>${name}</b> ${cut(valueText(row.columns[name]), 0, 120)}</span>`)}
       </p>
     </div>
     <div class="side">
@@ -99,7 +105,7 @@ function RowDialog({ watch, row, isCalibrated, onClose, onLike }) {
       ${watch.has_thumbnails && html`<${Thumbnail} watch=${watch} rowKey=${row.key} size=${512} label=${titleOf(watch, row)} />`}
       <div class="stack">
         <dl class="values">
-          ${Object.entries({ ...row.key, ...row.columns }).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd class=${value === null ? "muted" : null}>${valueText(value)}</dd></div>`)}
+          ${Object.entries({ ...row.key, ...row.columns }).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd dir="auto" class=${value === null ? "muted" : null}>${valueText(value)}</dd></div>`)}
         </dl>
         <dl class="values figures">
           ${figures.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}

@@ -7,7 +7,6 @@ import { CodeBlock } from "../parts/code.js";
 import { Busy, Empty, Problem, Warning, nothingToSearch } from "../parts/notices.js";
 import { postJson } from "../service.js";
 import { SearchBar, Switches } from "./form.js";
-import { ignoredColumns } from "./filters.js";
 import { useDroppedPicture } from "./pictures.js";
 import { bodyOf, isEmpty, nextPage, readSearch } from "./query.js";
 import { Results } from "./results.js";
@@ -64,8 +63,9 @@ function otherWatch(watches, wanted, watch) {
 function Search({ fields, watches }) {
   const watch = chosenWatch(watches, fields.watch);
   const [picture, setPicture] = useState(null);
-  const search = readSearch(fields, picture);
-  const { found, error, isBusy, more, retry, again } = useFound(watch, search);
+  const search = readSearch(watch, fields, picture);
+  const { found: newest, error, isBusy, more, retry, again } = useFound(watch, search);
+  const found = newest?.watch.watch === watch.watch ? newest : null; // rows of one table are never shown as those of another
   const dropped = useDroppedPicture(setPicture);
   const change = (changed) => {
     dropped.forget();
@@ -78,6 +78,9 @@ function Search({ fields, watches }) {
     change({ like: key, text: "" });
     scrollTo({ top: 0 });
   };
+  useEffect(() => {
+    if (fields.like) document.querySelector("main").focus({ preventScroll: true }); // the row that had the focus goes
+  }, [fields.like]);
   const isFresh = isEmpty(search);
   return html`
     <div class=${isFresh ? "search fresh" : "search"}>
@@ -92,15 +95,18 @@ function Search({ fields, watches }) {
         onPicture=${choosePicture}
       />
       <${Switches} watch=${watch} search=${search} onChange=${change} />
+      ${search.unfit.length > 0 &&
+      html`<${Warning}>
+        <p>Not all filters of this address are applied: the watch has no such column, or another comparison for it: ${search.unfit.join(", ")}.</p>
+      <//>`}
       ${dropped.problem && html`<${Warning}>${dropped.problem}<//>`}
       ${fields.watch && fields.watch !== watch.watch && html`<${Warning}>${otherWatch(watches, fields.watch, watch)}<//>`}
-      ${ignoredColumns(watch, search.conditions).map((name) => html`<${Warning} key=${name}>Not filtered by ${name}: ${watch.watch} exposes no such column.<//>`)}
       ${isFresh && html`<${Invitation} watch=${watch} onTry=${(text) => change({ text })} />`}
     </div>
     ${dropped.isOver && html`<div class="drop-here" aria-hidden="true"><span>Drop the picture to search by it</span></div>`}
     ${error && html`<${Problem} error=${error} retry=${retry} />`}
     ${isBusy && !found && html`<${Busy} label="Searching" />`}
-    ${found && html`<${Found} watch=${watch} search=${search} found=${found} isBusy=${isBusy} more=${more} onLike=${onLike} />`}
+    ${found && html`<${Found} found=${found} isBusy=${isBusy} more=${more} onLike=${onLike} />`}
   `;
 }
 
@@ -119,8 +125,9 @@ function Invitation({ watch, onTry }) {
   </div>`;
 }
 
-function Found({ watch, search, found, isBusy, more, onLike }) {
-  const { answer, rows, body, next } = found;
+// `found` has the watch and the search that it is the answer to: others may be waited for meanwhile.
+function Found({ found, isBusy, more, onLike }) {
+  const { watch, search, answer, rows, body, next } = found;
   const warnings = answer.warnings.filter((warning) => !warning.startsWith("match_probability")); // not shown, then
   const statement = sqlOf(watch, body);
   return html`
@@ -175,7 +182,7 @@ function useFound(watch, search) {
       const answer = await postJson("search", request, aborting.signal);
       if (aborting.signal.aborted) return;
       const rows = page.after ? [...before, ...answer.results] : answer.results;
-      setState({ found: { answer, rows, body, next: nextPage(request, answer) }, error: null, isBusy: false });
+      setState({ found: { watch, search, answer, rows, body, next: nextPage(request, answer) }, error: null, isBusy: false });
     } catch (error) {
       if (!aborting.signal.aborted) setState((now) => ({ found: before.length > 0 ? now.found : null, error, isBusy: false }));
     }

@@ -15,7 +15,7 @@ const LIMIT = ` limit ${FOUND_ROWS}`;
 export function Queries({ watch, query }) {
   const [written, setWritten] = useState(EXAMPLES[watch.kind]);
   const text = written.trim() || EXAMPLES[watch.kind];
-  const body = { ...bodyOf(watch, readSearch({ text }, null)), k: FOUND_ROWS };
+  const body = { ...bodyOf(watch, readSearch(watch, { text }, null)), k: FOUND_ROWS };
   const statement = (query && plainSqlOf(watch, query, text)) ?? sqlOf(watch, body);
   return html`<section class="stack" aria-label="Query">
     <h2>Query</h2>

@@ -1,7 +1,7 @@
 // What a watch was told, and what the service made of it.
 
 import { html } from "../html.js";
-import { count, rate } from "../formats.js";
+import { count, perSecond } from "../formats.js";
 
 const INDEXES = { halfvec: "HNSW, on halfvec", vector: "HNSW, on vector", none: "none is asked for" };
 
@@ -29,7 +29,7 @@ function factsOf(watch, row) {
     ["Model", model ?? "none yet"],
     ["Asks for", watch && (watch.required_model ?? "any model of these dimensions")],
     ["Exposes", watch && exposedText(watch)],
-    ["Rate", row && (row.rows_per_s === null ? "no limit" : `at most ${rate(row.rows_per_s)} rows/s`)],
+    ["Rate", row && (row.rows_per_s === null ? "no limit" : `at most ${perSecond(row.rows_per_s)} rows/s`)],
     ["Paused", watch && (watch.paused ? "yes" : "no")],
     ["Too long", row && row.truncated > 0 ? `${count(row.truncated)} texts are longer than the model reads` : undefined],
     ["Not understood", row && row.unreadable > 0 ? `of ${count(row.unreadable)} texts the model knows hardly a word` : undefined],
