@@ -5,6 +5,9 @@ const ROOT = new URL("../", import.meta.url); // wherever a proxy puts it
 const MAX_DIGITS = 17; // of a float; a number with more is a numeric of Postgres
 
 const NO_ANSWER = "The service does not answer. Is it running, and can this machine reach it?";
+const BROKE_OFF = "The answer broke off. Is the service still running?";
+const SIGN_IN = "The answer was a redirection, and not from the service: a proxy in front of it may want you to sign in again. Then reload the page.";
+const NOT_JSON = "The answer is not from the service: look at the proxy in front of it, which may want you to sign in. Then reload the page.";
 
 export class ServiceError extends Error {
   constructor(status, code, message, retryAfterS = null) {
@@ -54,12 +57,14 @@ export async function ask(path, { method = "GET", query = {}, body, signal } = {
     if (body !== undefined) headers["Content-Type"] = "application/json";
     let answer;
     try {
-      answer = await fetch(address, { method, headers, body: body && JSON.stringify(body), signal, credentials: "omit" });
+      // Cookies are those of a proxy that asks for a sign-in; the service has none.
+      answer = await fetch(address, { method, headers, body: body && JSON.stringify(body), signal, credentials: "same-origin", redirect: "manual" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new ServiceError(0, "no_answer", NO_ANSWER);
     }
     if (answer.ok) return answer;
+    if (answer.type === "opaqueredirect") throw new ServiceError(0, "redirected", SIGN_IN);
     const error = await errorOf(answer);
     if (error.status !== 401) throw error;
     if (key === used && !(await changeKey(used === null ? "" : error.message))) throw error;
@@ -67,11 +72,26 @@ export async function ask(path, { method = "GET", query = {}, body, signal } = {
 }
 
 export async function getJson(path, query, signal) {
-  return exactJson(await (await ask(path, { query, signal })).text());
+  return jsonOf(await ask(path, { query, signal }));
 }
 
 export async function postJson(path, body, signal) {
-  return exactJson(await (await ask(path, { method: "POST", body, signal })).text());
+  return jsonOf(await ask(path, { method: "POST", body, signal }));
+}
+
+async function jsonOf(answer) {
+  let text;
+  try {
+    text = await answer.text();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServiceError(0, "broke_off", BROKE_OFF);
+  }
+  try {
+    return exactJson(text);
+  } catch {
+    throw new ServiceError(0, "no_json", NOT_JSON);
+  }
 }
 
 // Keys may have more digits than a number of JavaScript: those stay text, which the service takes as well.

@@ -10,11 +10,15 @@ export function Chart({ title, about, times, series, format, share = false }) {
   const frame = useRef(null);
   const titleId = useId();
   const [library, setLibrary] = useState(null);
+  const [isMissing, setMissing] = useState(false);
   const chart = useRef(null);
   const [look, setLook] = useState(0);
   useEffect(() => {
     let isWanted = true;
-    import("../vendor/uPlot.js").then((module) => isWanted && setLibrary(() => module.default));
+    import("../vendor/uPlot.js").then(
+      (module) => isWanted && setLibrary(() => module.default),
+      () => isWanted && setMissing(true),
+    );
     const renew = () => setLook((number) => number + 1); // colours are drawn, so they do not follow a style sheet
     const systemTheme = matchMedia("(prefers-color-scheme: dark)");
     systemTheme.addEventListener("change", renew);
@@ -52,6 +56,7 @@ export function Chart({ title, about, times, series, format, share = false }) {
         ({ label, values, dashed, colour }) => html`<li key=${label} class=${`series-${colour + 1}${dashed ? " dashed" : ""}`}><span class="line" aria-hidden="true"></span>${label} <b>${format(lastOf(values))}</b></li>`,
       )}
     </ul>
+    ${isMissing && html`<p class="note">The chart could not be loaded from the service: reload the page.</p>`}
     <div class="plot" ref=${frame} aria-hidden="true"></div>
   </figure>`;
 }
@@ -83,7 +88,7 @@ function optionsOf(element, series, format, share) {
     padding: [8, 8, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
-    scales: { y: { range: (_chart, _least, most) => [0, share ? 1 : (most || 1) * 1.1] } },
+    scales: { y: { range: (_chart, _least, most) => [0, share ? Math.max(1, most ?? 0) : (most || 1) * 1.1] } },
     axes: [
       { ...axis, grid: { show: false }, size: 26, space: 70, values: (_chart, splits) => splits.map(timeOfDay) },
       { ...axis, size: 58, space: 34, values: (_chart, splits) => splits.map((value) => format(value)) },
@@ -99,5 +104,5 @@ function optionsOf(element, series, format, share) {
 }
 
 function timeOfDay(seconds) {
-  return new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  return new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 }

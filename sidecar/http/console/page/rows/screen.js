@@ -7,14 +7,14 @@ import { nameOf, useStatus } from "./status.js";
 import { WatchCard } from "./watch_card.js";
 
 export function RowsScreen() {
-  const { status, error, samples, trouble, load, retry } = useStatus();
+  const { status, error, isOld, samples, trouble, load, retry } = useStatus();
   const newest = samples.at(-1);
   return html`
     <h1 class="offscreen">Rows</h1>
     ${error && html`<${Problem} error=${error} retry=${retry} />`}
     ${!error && trouble && html`<${Warning}>No live figures at the moment. ${trouble.message}<//>`}
     ${status === null && !error && html`<${Busy} label="Reading the state" />`}
-    ${status && html`<${Overview} status=${status} isOld=${Boolean(trouble)} />`}
+    ${status && html`<${Overview} status=${status} isOld=${isOld} />`}
     ${status?.watches?.length === 0 && html`<${Empty} title="Nothing is watched yet"><p>Each table that is watched has its rows here: <a href="#/add">add one</a>.</p><//>`}
     ${status?.watches?.length > 0 &&
     html`<ul class="watches" aria-label="Watches">

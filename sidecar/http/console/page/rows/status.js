@@ -1,25 +1,35 @@
 // The state of all watches and the samples of the last hour, which follow what happens.
 
-import { useCallback, useEffect, useState } from "../html.js";
+import { useCallback, useEffect, useRef, useState } from "../html.js";
 import { useLive } from "../live.js";
 import { getJson } from "../service.js";
 
-// {status, error}: the newest body of /status, or why there is none; {samples, trouble} are those of useLive.
+// {status, error}: the newest body of /status, and why there is none that is newer; {samples, trouble} are those of useLive.
+// What was read once stays, as `isOld` where it cannot be read again.
 export function useStatus() {
   const live = useLive();
-  const [read, setRead] = useState({ status: null, error: null });
+  const [read, setRead] = useState({ status: null, error: null, during: null }); // `during`: while these events were missing
+  const trouble = useRef(null);
+  trouble.current = live.trouble;
   const load = useCallback(async () => {
+    const during = trouble.current;
     try {
-      setRead({ status: await getJson("status"), error: null });
+      const status = await getJson("status");
+      setRead({ status, error: null, during });
     } catch (error) {
-      setRead({ status: null, error });
+      setRead((now) => ({ ...now, error }));
     }
   }, []);
-  useEffect(() => void load(), []);
   useEffect(() => {
-    if (live.status !== null) setRead({ status: live.status, error: null });
+    const lacksKey = live.trouble?.status === 401 || live.trouble?.status === 403;
+    if (!lacksKey) load(); // without events the state is at least read each time they are asked for
+  }, [live.trouble]);
+  useEffect(() => {
+    if (live.status !== null) setRead({ status: live.status, error: null, during: null });
   }, [live.status]);
-  return { ...read, samples: live.samples, trouble: live.trouble, load, retry: () => (load(), live.retry()) };
+  const { status, error, during } = read;
+  const isOld = error !== null || (live.trouble !== null && live.trouble !== during);
+  return { status, error, isOld, samples: live.samples, trouble: live.trouble, load, retry: () => (load(), live.retry()) };
 }
 
 // As /watches and the samples call it.

@@ -1,7 +1,7 @@
 // The frame of all screens: name, navigation, theme, key.
 
 import { addressFor, useAddress } from "../address.js";
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useEffect, useErrorBoundary, useRef, useState } from "../html.js";
 import { Busy, Empty, Problem } from "../parts/notices.js";
 import { SearchScreen } from "../search/screen.js";
 import { KeyPrompt } from "./key_prompt.js";
@@ -19,6 +19,7 @@ const SCREENS = [
   { name: "doctor", title: "Doctor", load: async () => (await import("../doctor/screen.js")).DoctorScreen },
 ];
 
+const NOT_SHOWN = "This screen cannot show what the service answered. It may have another version since this page was loaded: reload the page.";
 const NOT_LOADED = "This screen could not be loaded from the service. Is it running? Then reload the page.";
 
 export function Shell() {
@@ -65,6 +66,9 @@ function Screen({ shown, fields, list }) {
       isLeft = true;
     };
   }, []);
+  const [thrown, showAgain] = useErrorBoundary((error) => console.error(error));
+  useEffect(() => void (thrown && showAgain()), [fields]);
+  if (thrown) return html`<h1>${shown.title}</h1><${Problem} error=${{ message: NOT_SHOWN }} />`;
   if (state.error) return html`<h1>${shown.title}</h1><${Problem} error=${state.error} />`;
   if (state.screen === null) return html`<h1 class="offscreen">${shown.title}</h1><${Busy} />`;
   return html`<${state.screen} fields=${fields} list=${list} />`;

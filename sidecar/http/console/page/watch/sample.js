@@ -89,7 +89,7 @@ function useNearest(watch, key) {
   const load = async (signal) => {
     setState({ rows: null, error: null });
     try {
-      const body = { ...bodyOf(watch, readSearch({ like: JSON.stringify(key) }, null)), k: NEAREST_ROWS };
+      const body = { ...bodyOf(watch, readSearch(watch, { like: JSON.stringify(key) }, null)), k: NEAREST_ROWS };
       const { results } = await postJson("search", body, signal);
       if (!signal?.aborted) setState({ rows: results, error: null });
     } catch (error) {
