@@ -2,6 +2,7 @@
 
 import { html } from "../html.js";
 import { bytes, count } from "../formats.js";
+import { useTyped } from "../parts/typed.js";
 
 const KINDS = { text: "text", image: "picture" };
 
@@ -30,8 +31,8 @@ export function Columns({ table, chosen, onChange }) {
     <details>
       <summary>More</summary>
       <div class="options">
-        <label class="field">Vector column<input name="target" value=${chosen.target} placeholder=${`${chosen.source[0] ?? "column"}_embedding`} onChange=${(event) => onChange({ target: event.target.value })} /></label>
-        <label class="field">Companion table<input name="companion" value=${chosen.companion} placeholder="none: in the table itself" onChange=${(event) => onChange({ companion: event.target.value })} /></label>
+        <${Name} name="target" label="Vector column" given=${chosen.target} placeholder=${`${chosen.source[0] ?? "column"}_embedding`} onChange=${onChange} />
+        <${Name} name="companion" label="Companion table" given=${chosen.companion} placeholder="none: in the table itself" onChange=${onChange} />
         <${Choice} name="storage" label="Stored as" value=${chosen.storage} options=${[["", "vector"], ["halfvec", "halfvec: half the space"]]} onChange=${onChange} />
         <${Choice} name="index" label="Index" value=${chosen.index} options=${[["", "HNSW on halfvec"], ["vector", "HNSW on vector"], ["none", "none"]]} onChange=${onChange} />
       </div>
@@ -63,6 +64,13 @@ function Check({ label, about, isOn, onChange }) {
   return html`<label class="check">
     <input type="checkbox" checked=${isOn} onChange=${(event) => onChange(event.target.checked)} />
     <span>${label} <span class="muted">${about}</span></span>
+  </label>`;
+}
+
+function Name({ name, label, given, placeholder, onChange }) {
+  const [typed, setTyped] = useTyped(given); // a plan may arrive meanwhile
+  return html`<label class="field">${label}
+    <input name=${name} value=${typed} placeholder=${placeholder} onInput=${(event) => setTyped(event.target.value)} onChange=${(event) => onChange({ [name]: event.target.value })} />
   </label>`;
 }
 
