@@ -151,7 +151,7 @@ def test_the_watches_that_have_most_to_do_are_drawn_where_there_are_many(
     expect(chart).to_contain_text("of 50 watches")
 
 
-@pytest.mark.parametrize(("number", "written"), [("0.25", "0.25"), ("9.96", "10"), ("12345", "12.3K"), ("null", "–")])
+@pytest.mark.parametrize(("number", "written"), [("0.25", "0.25"), ("9.96", "9.96"), ("12345", "12.3K"), ("null", "–")])
 def test_a_rate_below_one_is_not_none(open_console: OpenConsole, blank: Process, number: str, written: str) -> None:
     page = open_console(blank.url).open().page
     assert page.evaluate(f"import('/console/formats.js').then(({{ perSecond }}) => perSecond({number}))") == written

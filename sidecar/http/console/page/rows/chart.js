@@ -3,7 +3,7 @@
 import { html, useEffect, useId, useRef, useState } from "../html.js";
 
 const HEIGHT = 168;
-const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4"];
+const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5"];
 
 // `series` are {label, values, dashed, colour}; `times` in seconds; `format` writes a value.
 export function Chart({ title, about, times, series, format, share = false }) {

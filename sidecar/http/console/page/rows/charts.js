@@ -24,7 +24,7 @@ export function Charts({ samples }) {
 function seriesOf(samples) {
   const newest = samples.at(-1);
   const [watches, left] = busiest(newest?.watches ?? {});
-  const lanes = Object.keys(newest?.lanes ?? {}).sort((a, b) => LANES.indexOf(a) - LANES.indexOf(b)).slice(0, MAX_WATCHES);
+  const lanes = Object.keys(newest?.lanes ?? {}).sort((a, b) => LANES.indexOf(a) - LANES.indexOf(b));
   const column = (read) => samples.map((sample) => read(sample) ?? null);
   const ofWatch = (field) => watches.map((name, colour) => ({ label: shortName(name), colour, values: column(({ watches: all }) => all[name]?.[field]) }));
   return {
