@@ -10,7 +10,7 @@ export function Problem({ error, retry }) {
   return html`<div class="notice bad" role="alert">
     <${Icon} name="warning" />
     <div>
-      <p>${error.message}${error.retryAfterS > 0 && ` Try again in ${duration(error.retryAfterS)}.`}</p>
+      <p>${error.message}${error.status === 429 && error.retryAfterS > 0 && ` Try again in ${duration(error.retryAfterS)}.`}</p>
       <p class="actions">
         ${lacksRights &&
         html`<button class="button" onClick=${async () => (await changeKey()) && retry?.()}><${Icon} name="key" />Use another key</button>`}

@@ -28,7 +28,8 @@ export function useStatus() {
     if (live.status !== null) setRead({ status: live.status, error: null, during: null });
   }, [live.status]);
   const { status, error, during } = read;
-  const isOld = error !== null || (live.trouble !== null && live.trouble !== during);
+  const isMissed = error !== null || (live.trouble !== null && live.trouble !== during);
+  const isOld = isMissed || Boolean(status?.database_gone_since); // of an absent database the service tells what it last read
   return { status, error, isOld, samples: live.samples, trouble: live.trouble, load, retry: () => (load(), live.retry()) };
 }
 
