@@ -49,7 +49,7 @@ from (select s.source, o.owner, case when s.source = 'client' then 'DATABASE_URL
 -- The table or a column is gone, or a trigger failed. Which column is to be embedded instead of one that is gone, only the user knows.
 select 'problem' as severity, format('%s.%I', w.relation, w.target) as subject, f.fault as what,
        'its rows get no vectors' || case when p.lacks_source and c.oid is not null
-            then '; to go on with another column, call sidecar.watch with it and replace => true instead of this' else '' end as why,
+            then '; to embed another column instead, call sidecar.watch with it and replace => true' else '' end as why,
        case when c.oid is null then format('select sidecar.unwatch(%s, %L);', w.relation::oid, w.target)
             when sidecar_internal.inherits(w.relation) then (
                 select string_agg(format('alter table %s no inherit %s;', i.inhrelid::regclass, i.inhparent::regclass), ' ')
