@@ -85,7 +85,7 @@ $(BROWSER)/node_modules/.package-lock.json: tests/browser/package.json tests/bro
 
 .PHONY: test-browser
 test-browser: $(STAMP) $(BROWSER)/node_modules/.package-lock.json ## Look at the console in Debian's chromium (minutes)
-	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests/browser $(ARGS)
 
 .PHONY: screenshots
 screenshots: $(STAMP) ## Take the pictures of docs/console.md again

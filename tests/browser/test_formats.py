@@ -31,4 +31,6 @@ from tests.integration.server.process import Process
 )
 def test_small_shares_and_rounded_times(open_console: OpenConsole, demo: Process, call: str, written: str) -> None:
     page = open_console(demo.url).open().page
-    assert page.evaluate(f"import('/console/formats.js').then(({{ percent, duration, rate }}) => {call})") == written
+    assert (
+        page.evaluate(f"import('/console/formats.js').then(({{ percent, duration, perSecond }}) => {call})") == written
+    )

@@ -111,7 +111,7 @@ def test_failed_rows_of_tables_and_columns_of_any_name_are_tried_again(hostile: 
     page = hostile[0].open("rows").page
     cards = page.get_by_role("list", name="Watches").locator("> li")
     expect(cards).to_have_count(2)
-    cards.filter(has_text="valueOf").get_by_role("link", name="2").click()
+    cards.filter(has_text="valueOf").get_by_role("link", name="2", exact=True).click()
     expect(page.get_by_role("list", name="Failed rows").locator("> li")).to_have_count(2)
     page.get_by_role("button", name=f"__proto__ {LARGE + 1}").click()
     expect(page.get_by_text("1 row will be tried again.").first).to_be_visible()
