@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 
 import psycopg
 import pytest
@@ -48,6 +49,8 @@ def test_search(open_console: OpenConsole, demo: Process, width: int, height: in
 def test_rows(open_console: OpenConsole, demo: Process, width: int, height: int, *, dark: bool) -> None:
     console = open_console(demo.url, width=width, height=height, dark=dark).open("rows")
     expect(console.page.locator(".plot canvas")).to_have_count(6)
+    backlog = console.page.get_by_role("figure", name="Backlog").get_by_role("listitem")
+    expect(backlog.first).to_contain_text(re.compile(r"\b0$"))
     take(console, "rows", dark=dark)
 
 

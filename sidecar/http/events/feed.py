@@ -12,12 +12,12 @@ from sidecar.concurrency import running_tasks
 from sidecar.errors import TooManyListeners
 from sidecar.http.health import StatusAnswer
 from sidecar.http.json_response import to_json
-from sidecar.telemetry.history import INTERVAL_S, Backlog, History
+from sidecar.telemetry.history import INTERVAL_S, Backlog, History, Sample
 
 LIVE_INTERVAL_S = 2.0
 MAX_LISTENERS = 32
 MAX_WAITING_EVENTS = 32  # of a listener: a minute of samples
-_IDLE_READING_S = 60.0  # between readings of the database for the history, without listeners
+_IDLE_READING_S = 60.0  # between readings of the database for the history, without listeners and work
 _RETRY_S = 10.0
 
 
@@ -98,14 +98,15 @@ class EventFeed:
     async def _keep_history(self) -> None:
         loop, sampler = asyncio.get_running_loop(), self._history.sampler()
         due_at = loop.time()
-        read_at = due_at - _IDLE_READING_S
+        read_at, sample = due_at - _IDLE_READING_S, None
         while True:
             due_at = max(due_at + INTERVAL_S, loop.time())
             await asyncio.sleep(due_at - loop.time())
-            if due_at - read_at >= _IDLE_READING_S:
+            if due_at - read_at >= _IDLE_READING_S or (sample is not None and _is_at_work(sample)):
                 read_at = due_at
                 await self._refresh()
-            self._history.append(sampler.sample(self._backlogs()))
+            sample = sampler.sample(self._backlogs())
+            self._history.append(sample)
 
     async def _keep_sending(self) -> None:
         while True:
@@ -129,6 +130,10 @@ class EventFeed:
     def _send(self, sent: bytes) -> None:
         for listener in self._listeners:
             listener.put(sent)
+
+
+def _is_at_work(sample: Sample) -> bool:
+    return any(point.pending or point.rows_per_s for point in sample.watches.values())
 
 
 def event(name: str, data: bytes) -> bytes:
