@@ -54,7 +54,10 @@ class Server:
         self._execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
     def _connections_to(self, name: str) -> list[str]:
-        query = "select concat_ws(' ', application_name, state, query) from pg_stat_activity where datname = %s"
+        query = (
+            "select concat_ws(' ', application_name, state, query) from pg_stat_activity "
+            "where datname = %s and backend_type = 'client backend'"  # autovacuum gives way to the drop
+        )
         with psycopg.connect(self.url) as connection:
             return [row[0] for row in connection.execute(query, [name])]
 

@@ -1,7 +1,7 @@
 // One watch: its state, its settings, the query that it is for, and a sample of its rows with what lies nearest to each.
 
 import { addressFor } from "../address.js";
-import { html, useEffect } from "../html.js";
+import { html, useEffect, useRef } from "../html.js";
 import { Busy, Empty, Problem, Warning } from "../parts/notices.js";
 import { nameOf, useStatus } from "../rows/status.js";
 import { Actions, Figures, State } from "../rows/watch_card.js";
@@ -17,17 +17,19 @@ export function WatchScreen({ fields, list }) {
   const name = fields.watch ?? "";
   const watch = list.watches?.find((each) => each.watch === name);
   const row = state.status?.watches?.find((each) => nameOf(each) === name);
+  const shown = useRef(null); // the name of the watch that was here
   useEffect(() => {
     if (row !== undefined) list.reload(); // warnings are of the state
   }, [row?.state, row?.watch_id]);
   const retry = () => (state.retry(), list.reload());
+  if (watch || row) shown.current = name;
   if (watch || row) return html`<${Watch} key=${name} name=${name} watch=${watch} row=${row} state=${state} list=${list} retry=${retry} />`;
   if (isUnknownYet(state, list)) return html`<h1 class="offscreen">Watch</h1><${Busy} label="Looking for the watch" />`;
   const isRead = list.watches !== null || Boolean(state.status?.watches);
   if (!isRead) return html`<h1>Watch</h1><${Problem} error=${list.error ?? state.error} retry=${retry} />`;
   return html`<h1 class="offscreen">Watch</h1>
     <${Empty} title="There is no such watch">
-      <p>None is called ${name ? html`<b>${name}</b>` : "nothing"}, or this key does not open it. Watches that were removed, and those of tables that were renamed, are no longer here: <a href=${addressFor("rows")}>all watches</a>.</p>
+      <p>${shown.current === name ? REMOVED : html`None is called ${name ? html`<b>${name}</b>` : "nothing"}, or this key does not open it.`} Watches that were removed, and those of tables that were renamed, are no longer here: <a href=${addressFor("rows")}>all watches</a>.</p>
     <//>`;
 }
 
