@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -43,6 +44,8 @@ class LocalCluster:
     def running(cls, directory: str) -> Iterator[LocalCluster]:
         """`directory` is for Ray's files; its path must be short, as it is part of those of sockets."""
         set_ray_defaults()
+        # Whatever `directory` is, Ray writes the address here, too. If it cannot, a retry would make a node too many.
+        Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray").mkdir(exist_ok=True)  # noqa: S108
         port = _find_port()
         cluster = Cluster()
         try:
