@@ -20,7 +20,17 @@ from sidecar.http.operation import MediaType, Operation
 _FILES = files("sidecar.http.console") / "page"
 _PAGE = "index.html"
 _PRELOADS = "<!-- modules -->"  # in the page; without them a browser finds the modules one import after another
-_LOADED_LATER = ("vendor/uPlot.js", "live.js", "add/", "doctor/", "failures/", "map/", "rows/", "watch/")
+_LOADED_LATER = (
+    "vendor/uPlot.js",
+    "live.js",
+    "parts/answer.js",
+    "add/",
+    "doctor/",
+    "failures/",
+    "map/",
+    "rows/",
+    "watch/",
+)
 _MEDIA_TYPES = {".js": MediaType.JAVASCRIPT, ".css": MediaType.CSS, ".svg": MediaType.SVG}
 # Trusted types: not even a script of ours can turn a string into markup.
 _HEADERS = {

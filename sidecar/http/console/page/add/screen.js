@@ -1,7 +1,8 @@
 // Add a watch: a table, its columns, some of its rows, what it would take, and the SQL to run. Nothing is changed here.
 
 import { goTo } from "../address.js";
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html } from "../html.js";
+import { useAnswer } from "../parts/answer.js";
 import { Busy, Empty, Problem } from "../parts/notices.js";
 import { getJson, postJson } from "../service.js";
 import { Columns } from "./columns.js";
@@ -61,40 +62,10 @@ function listOf(text) {
 }
 
 function useTables(prefix) {
-  return useAnswer(prefix, (signal) => getJson("tables", { search: prefix.trim() || null }, signal));
+  return useAnswer(prefix, (signal) => getJson("tables", { search: prefix.trim() || null }, signal), PAUSE_MS);
 }
 
 function usePlan(body) {
-  const { answer, ...rest } = useAnswer(body, (signal) => postJson("plan", JSON.parse(body), signal));
+  const { answer, ...rest } = useAnswer(body, (signal) => postJson("plan", JSON.parse(body), signal), PAUSE_MS);
   return { ...rest, plan: answer };
-}
-
-// The answer to `ask`, asked again when `question` changes; null asks nothing. An answer to another question is not shown.
-function useAnswer(question, ask) {
-  const [state, setState] = useState({ answer: null, error: null, isLoading: false });
-  const running = useRef(null); // the newest request wins
-  const load = async () => {
-    running.current?.abort();
-    const { signal } = (running.current = new AbortController());
-    setState((now) => ({ ...now, error: null, isLoading: true }));
-    try {
-      const answer = await ask(signal);
-      if (!signal.aborted) setState({ answer, error: null, isLoading: false });
-    } catch (error) {
-      if (!signal.aborted) setState({ answer: null, error, isLoading: false });
-    }
-  };
-  useEffect(() => {
-    if (question === null) {
-      setState({ answer: null, error: null, isLoading: false });
-      return undefined;
-    }
-    setState((now) => ({ ...now, isLoading: true }));
-    const timer = setTimeout(load, PAUSE_MS);
-    return () => {
-      clearTimeout(timer);
-      running.current?.abort();
-    };
-  }, [question]);
-  return { ...state, load };
 }

@@ -1,7 +1,8 @@
 // The findings of doctor: what is wrong, why it matters, and the command that repairs it.
 
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html } from "../html.js";
 import { plural } from "../formats.js";
+import { useAnswer } from "../parts/answer.js";
 import { CodeBlock } from "../parts/code.js";
 import { Icon } from "../parts/icons.js";
 import { Busy, Empty, Problem } from "../parts/notices.js";
@@ -10,7 +11,7 @@ import { getJson } from "../service.js";
 const SEVERITIES = ["problem", "warning", "note"];
 
 export function DoctorScreen() {
-  const { answer, error, isLooking, look } = useDoctor();
+  const { answer, error, isLoading: isLooking, load: look } = useAnswer("doctor", (signal) => getJson("doctor", {}, signal));
   return html`
     <div class="screen-head">
       <h1>Doctor</h1>
@@ -65,25 +66,4 @@ function summaryOf(findings, notChecked) {
   const found = counted.filter(([, number]) => number > 0).map(([severity, number]) => plural(number, severity));
   const skipped = notChecked.length > 0 ? ` ${plural(notChecked.length, "check")} could not run.` : "";
   return (found.length > 0 ? `Found: ${found.join(", ")}.` : "Nothing found.") + skipped;
-}
-
-function useDoctor() {
-  const [state, setState] = useState({ answer: null, error: null, isLooking: true });
-  const running = useRef(null); // the newest request wins
-  const look = async () => {
-    running.current?.abort();
-    const { signal } = (running.current = new AbortController());
-    setState((now) => ({ ...now, error: null, isLooking: true }));
-    try {
-      const answer = await getJson("doctor", {}, signal);
-      if (!signal.aborted) setState({ answer, error: null, isLooking: false });
-    } catch (error) {
-      if (!signal.aborted) setState((now) => ({ ...now, error, isLooking: false }));
-    }
-  };
-  useEffect(() => {
-    look();
-    return () => running.current.abort();
-  }, []);
-  return { ...state, look };
 }
